@@ -75,25 +75,25 @@ struct epoll_state {
 	uint32_t events;
 	epoll_data_t data;
 	uint32_t __cont1;
-	union {
+	__extension__ union {
 		uint64_t __data1;
-		__extension__ struct {
+		struct {
 			uint32_t rcv;
 			uint32_t snd;
 		};
 	};
 	uint32_t __cont2;
-	union {
+	__extension__ union {
 		uint64_t __data2;
-		__extension__ struct {
+		struct {
 			uint32_t outq;
 			uint32_t msgs;
 		};
 	};
 	uint32_t __cont3;
-	union {
+	__extension__ union {
 		uint64_t __data3;
-		__extension__ struct {
+		struct {
 			uint32_t error;
 			uint32_t seq;
 		};
