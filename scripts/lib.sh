@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+#
+# What the scripts share: where things are, how they report.  Sourced first
+# thing by each of them.  All of these come from the environment or `make`:
+#   BASE    directory under patches/ of the kernel base (linux-6.12)
+#   CONFIG  small: the guest kernel's configuration
+#   KSRC    a kernel tree to use instead of the package; it is never modified
+#   EPOLLSTATE_CACHE  where the kernel trees live (~/.cache/epollstate)
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BASE=${BASE:-linux-6.12}
+CONFIG=${CONFIG:-small}
+KSRC=${KSRC:-}
+cache_root=${EPOLLSTATE_CACHE:-$HOME/.cache/epollstate}
+cache=$cache_root/$BASE
+if [ -n "$KSRC" ]; then
+	[ -d "$KSRC" ] || { echo "KSRC=$KSRC is not a directory" >&2; exit 1; }
+	KSRC=$(realpath "$KSRC")
+	cache=$cache-ksrc-$(cksum <<<"$KSRC" | cut -d' ' -f1)
+fi
+build=$top/build
+logs=$build/logs
+# What becomes the guest's initial file system, path for path.
+guest=$build/guest
+me=$(basename "$0")
+export LC_ALL=C
+
+say() { printf '%s: %s\n' "$me" "$*"; }
+warn() { printf '%s: %s\n' "$me" "$*" >&2; }
+die() { warn "$*"; exit 1; }
+
+need() {
+	local tool
+	for tool; do
+		command -v "$tool" >/dev/null ||
+			die "$tool is not installed: run scripts/deps (or make deps)"
+	done
+}
+
+# src_dir/build_dir stock|patched
+src_dir() { printf '%s/src-%s' "$cache" "$1"; }
+build_dir() { printf '%s/build-%s-%s' "$cache" "$CONFIG" "$1"; }
+
+is_kind() { case $1 in stock | patched) ;; *) die "no kernel '$1': say stock or patched" ;; esac; }
+
+# The one word of patches/$BASE/base behind a key: package, version, sha256.
+base_value() {
+	local file=$top/patches/$BASE/base
+	[ -f "$file" ] || die "no kernel base '$BASE': $file is missing"
+	sed -n "s/^$1[[:space:]]\+//p" "$file"
+}
+
+# One quoted word that every POSIX shell reads back unchanged.
+quote() { printf "'%s'" "${1//\'/\'\\\'\'}"; }
+
+# Hold the cache for the rest of this process and its children.
+lock_cache() {
+	[ -n "${EPOLLSTATE_LOCKED:-}" ] && return
+	mkdir -p "$cache" 2>/dev/null || die "cannot create $cache: set EPOLLSTATE_CACHE to a writable place"
+	exec 9>"$cache/lock"
+	if ! flock -n 9; then
+		say "another run uses $cache: waiting for it"
+		flock 9
+	fi
+	export EPOLLSTATE_LOCKED=1
+}
+
+# room DIRECTORY MEGABYTES: stop before a disk runs full, not in the middle.
+room() {
+	local free
+	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$2" ] ||
+		die "only $free MB free in $1, $2 MB are needed: make room or set EPOLLSTATE_CACHE"
+}

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a guest says to the host: the end mark on the result channel, and
+trouble on the console.  Failure is the default: a run without the end mark,
+or with a kernel complaint on the console, has failed whatever else it said."""
+
+import re
+
+END_MARK = re.compile(rb"\x1eepollstate-end status=(\d+)\n")
+
+TROUBLE = re.compile(
+    r"\bBUG: |\bWARNING: |\bOops\b|\bCall Trace:|possible recursive locking"
+    r"|suspicious RCU|\bKASAN\b|\bUBSAN\b|\bKernel panic\b|^init: "
+    r"|general protection fault|possible circular locking|soft lockup"
+    r"|rcu_\w+ detected stalls|unreferenced object", re.M)
+
+# Boot messages that merely name a checker.
+HARMLESS = re.compile(r"KernelAddressSanitizer initialized|kasan: ", re.I)
+
+
+def console_lines(path):
+    """Lines of a console log, without colours and carriage returns."""
+    try:
+        with open(path, "rb") as f:
+            text = f.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    text = re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|c)", "", text)
+    return text.replace("\r", "").splitlines()
+
+
+def console_trouble(lines):
+    """Index of the first line that tells of a kernel error, or None."""
+    for i, line in enumerate(lines):
+        text = re.sub(r"^\[ *[0-9.]+\]\s*", "", line)
+        if TROUBLE.search(text) and not HARMLESS.search(text):
+            return i
+    return None
+
+
+def verdict(status, console):
+    """(message or None, console lines worth showing) for a finished run;
+    status is the one of the end mark, None if there was no end mark."""
+    lines = console_lines(console) if console else []
+    at = console_trouble(lines)
+    if at is not None:
+        return "the kernel complained: " + lines[at].strip(), lines[max(0, at - 2):at + 30]
+    if status is None:
+        return "the guest ended without the end mark (crash or time-out)", lines[-20:]
+    return None, []
+
+
+def show(message, lines, path, write):
+    """Tell a failure with the console lines that go with it."""
+    write("guest: %s\n" % message)
+    for line in lines:
+        write("    console| %s\n" % line)
+    if path:
+        write("guest: the whole console is in %s\n" % path)
