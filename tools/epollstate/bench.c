@@ -64,7 +64,7 @@ static uint32_t clock_cost;
 
 /*
  * The two long nops do nothing, but a QEMU plugin can find them: they enclose
- * what a profile of the row has to show (scripts/bench --profile).
+ * what a profile of the row has to show.
  */
 #define region_begin() asm volatile("nopl 0x5e5e0001(%%rax)" ::: "memory")
 #define region_end()   asm volatile("nopl 0x5e5e0002(%%rax)" ::: "memory")
