@@ -195,15 +195,20 @@ static void finish(struct conn *c)
 static void handle(const struct epoll_event *slot)
 {
 	struct conn *c = slot->data.ptr;
+	bool alive;
 
 	trace_slot(&trace, c->nr, slot);
 	if (epollstate_store(&c->state, slot))
 		stats.records++;
 	else
 		stats.ordinary++;
-	if (c == &listener)
+	if (c == &listener) {
 		accept_all();
-	else if (!echo(c))
+		return;
+	}
+	alive = echo(c);
+	trace_csv(&trace, c->nr, "stored", &c->state);
+	if (!alive)
 		finish(c);
 }
 

@@ -75,7 +75,20 @@ static inline void trace_head(const struct echo_trace *t)
 		fflush(t->table);
 	}
 	if (t->csv)
-		fprintf(t->csv, "time,conn,events,rcv,snd,outq,msgs,error,seq\n");
+		fprintf(t->csv, "time,conn,what,events,rcv,snd,outq,msgs,error,seq\n");
+}
+
+/* @what: "record" as it came, "stored" after the server's own I/O. */
+static inline void trace_csv(const struct echo_trace *t, unsigned long conn,
+			     const char *what, const struct epoll_state *s)
+{
+	char ev[64];
+
+	if (t->csv && conn <= t->watch && s->events & EPOLLSTATE)
+		fprintf(t->csv, "%.6f,%lu,%s,%s,%u,%u,%u,%u,%u,%u\n",
+			trace_now() - t->start, conn, what,
+			trace_events(s->events, ev, sizeof(ev), "-"),
+			s->rcv, s->snd, s->outq, s->msgs, s->error, s->seq);
 }
 
 static inline void trace_slot(const struct echo_trace *t, unsigned long conn,
@@ -100,9 +113,8 @@ static inline void trace_slot(const struct echo_trace *t, unsigned long conn,
 				time, conn, ev, "?", "?", "?", "?", "?", "?");
 		fflush(t->table);
 	}
-	if (t->csv && r)
-		fprintf(t->csv, "%.6f,%lu,%s,%u,%u,%u,%u,%u,%u\n", time, conn,
-			ev, r->rcv, r->snd, r->outq, r->msgs, r->error, r->seq);
+	if (r)
+		trace_csv(t, conn, "record", r);
 }
 
 /* One "name value" pair a line, for people and for scripts. */

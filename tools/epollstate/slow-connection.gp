@@ -7,7 +7,9 @@ if (!exists("out")) out = "slow-connection"
 if (!exists("conn")) conn = 1
 
 set datafile separator ","
-# Only this connection's rows; a step holds until the next record.
+set datafile missing NaN
+# Only this connection's rows: the records, and what the server had stored after
+# its own reads and writes.  A step holds until the next row.
 kib(col) = (column(2) == conn ? column(col) / 1024.0 : NaN)
 stats csv using (column(2) == conn ? column(1) : NaN) nooutput
 first = STATS_min
@@ -18,7 +20,8 @@ set yrange [0:*]
 set grid lc rgb "#dddddd"
 set border 3 lc rgb "#888888"
 set tics nomirror textcolor rgb "#333333"
-set key top left horizontal samplen 2
+set key above left samplen 2 Left reverse
+set lmargin 9
 set style line 1 lc rgb "#1b6ca8" lw 2
 set style line 2 lc rgb "#2a9d4a" lw 2
 set style line 3 lc rgb "#d1495b" lw 2
@@ -34,10 +37,10 @@ do for [kind in plots] {
 	set multiplot layout 2,1 title "An echo connection whose peer drains slowly, as its EPOLLSTATE records tell it"
 	set ylabel "KiB"
 	set xlabel ""
-	plot csv using (column(1) - first):(kib(6)) with steps ls 3 title "outq: sent, not acknowledged", \
-	     csv using (column(1) - first):(kib(5)) with steps ls 2 title "snd: can be sent"
+	plot csv using (column(1) - first):(kib(7)) with steps ls 3 title "outq: sent, not acknowledged", \
+	     csv using (column(1) - first):(kib(6)) with steps ls 2 title "snd: can be sent"
 	set xlabel "seconds"
-	plot csv using (column(1) - first):(kib(4)) with steps ls 1 title "rcv: can be received (waits in the kernel while snd is 0)"
+	plot csv using (column(1) - first):(kib(5)) with steps ls 1 title "rcv: can be received (waits in the kernel while snd is 0)"
 	unset multiplot
 	unset output
 }
