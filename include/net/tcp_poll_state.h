@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * EPOLLSTATE for TCP: what the hooks in net/ipv4/tcp*.c call.  The whole story
+ * is told in net/ipv4/tcp_poll_state.c.
+ */
+#ifndef _NET_TCP_POLL_STATE_H
+#define _NET_TCP_POLL_STATE_H
+
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <net/sock.h>
+
+#ifdef CONFIG_EPOLLSTATE
+
+__poll_t tcp_poll_state(struct file *file, struct socket *sock,
+			poll_table *wait);
+bool tcp_poll_state_due(struct sock *sk);
+void tcp_poll_state_wake(struct sock *sk);
+bool tcp_poll_state_promised(const struct sock *sk);
+
+/* True iff somebody waits for send space, by SOCK_NOSPACE or by EPOLLSTATE. */
+static inline bool tcp_space_wanted(const struct socket *sock)
+{
+	return READ_ONCE(sock->flags) &
+	       (BIT(SOCK_NOSPACE) | BIT(SOCK_POLL_STATE));
+}
+
+/* True iff an EPOLLSTATE registration is among them. */
+static inline bool tcp_state_space_wanted(const struct socket *sock)
+{
+	return test_bit(SOCK_POLL_STATE, &sock->flags);
+}
+
+#else
+
+static inline __poll_t tcp_poll_state(struct file *file, struct socket *sock,
+				      poll_table *wait)
+{
+	return 0;
+}
+
+static inline bool tcp_space_wanted(const struct socket *sock)
+{
+	return test_bit(SOCK_NOSPACE, &sock->flags);
+}
+
+static inline bool tcp_state_space_wanted(const struct socket *sock)
+{
+	return false;
+}
+
+static inline bool tcp_poll_state_due(struct sock *sk)
+{
+	return false;
+}
+
+static inline void tcp_poll_state_wake(struct sock *sk)
+{
+}
+
+static inline bool tcp_poll_state_promised(const struct sock *sk)
+{
+	return false;
+}
+
+#endif /* CONFIG_EPOLLSTATE */
+
+#endif /* _NET_TCP_POLL_STATE_H */

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a TCP socket reports to an EPOLLSTATE registration.
+ *
+ * Receiving
+ * ---------
+ *
+ * rcv is what SIOCINQ says.  It is sampled without the socket lock.  Two
+ * things could go wrong with a FIN, which takes a sequence number and so
+ * counts in rcv_nxt:
+ *
+ *  - a record with EPOLLRDHUP must have the last byte in its rcv, or the
+ *    application takes end of file for earlier than it is: rcv is read after
+ *    the mask was computed;
+ *  - rcv_nxt moves before SOCK_DONE says that it holds a FIN: if the socket is
+ *    being processed by another CPU at that moment (its spinlock is taken),
+ *    everything is sampled once more under the spinlock.
+ *
+ * Sending
+ * -------
+ *
+ * tcp_sendmsg() looks at its memory once per segment that it starts, and then
+ * fills the segment up to the size goal.  So snd is the number of segments
+ * that would still be started times the size goal, with the rest of a segment
+ * that is already begun.  The goal can change before the application writes
+ * (a larger window, SACK blocks), and many writes cost more overhead than one.
+ * So the sampled promise is kept in tp->poll_promise, as the sequence number
+ * up to which bytes were promised, and tcp_sendmsg() starts a segment below it
+ * even if the buffer is full by then.  Memory for that is bounded, see
+ * tcp_poll_state_promised().
+ *
+ * Send space coming back
+ * ----------------------
+ *
+ * Stock TCP tells of send space only after a write or a poll found none
+ * (SOCK_NOSPACE).  One who writes no more than was promised never gets there.
+ * SOCK_POLL_STATE in the socket's flags asks tcp_check_space() to look when
+ * ACKs come in, and tp->poll_base says where counting starts: the position
+ * that was told to whoever waits longest.
+ *
+ *	position	tp->snd_una; with TCP_NOTSENT_LOWAT below the send
+ *			buffer, where bytes leave twice, snd_una + snd_nxt
+ *	step		a quarter of the send buffer (or of the low-water mark)
+ *	due		a step away from the base, and writable as EPOLLOUT has
+ *			it; or moved at all, and the queue has run empty
+ *
+ * Who clears the flag wakes all EPOLLSTATE registrations of the socket, each
+ * of which samples again and so sets it.  The wake-up carries EPOLLSTATE as
+ * its only event, so that no other poller sees it.
+ *
+ *	sampling (ep->mtx)			ACK (socket lock)
+ *	------------------			-----------------
+ *	poll_base = what was told		snd_una = ...
+ *	set SOCK_POLL_STATE			smp_mb() [tcp_check_space]
+ *	smp_mb() [tcp_poll_state_arm]		if SOCK_POLL_STATE and due
+ *	sample snd_una, wmem_queued		  clear it, wake
+ *
+ * Either the ACK sees the flag, or the sample sees what the ACK moved.  Never
+ * arm after sampling: an ACK in between would be lost.
+ *
+ * Two epolls that arm at the same time may leave the later of their two bases;
+ * the one that loses is told up to a step late, or when the queue runs empty.
+ */
+#include <linux/tcp.h>
+#include <net/inet_connection_sock.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+#include <net/tcp_poll_state.h>
+
+/* True iff the low-water mark rather than the buffer bounds what is queued. */
+static bool tcp_has_lowat(const struct sock *sk, u32 lowat)
+{
+	return lowat < READ_ONCE(sk->sk_sndbuf);
+}
+
+/* How far has data left?  Only differences matter. */
+static u32 tcp_out_pos(const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 pos = READ_ONCE(tp->snd_una);
+
+	if (unlikely(tcp_has_lowat(sk, tcp_notsent_lowat(tp))))
+		pos += READ_ONCE(tp->snd_nxt);
+	return pos;
+}
+
+/* How far does tcp_out_pos() have to move to be worth telling? */
+static u32 tcp_out_step(const struct sock *sk)
+{
+	return min_t(u32, READ_ONCE(sk->sk_sndbuf),
+		     tcp_notsent_lowat(tcp_sk(sk))) >> 2;
+}
+
+/*
+ * True iff space came back since @base that is worth telling.  Context: any;
+ * exact under the socket lock.
+ */
+static bool tcp_space_is_news(const struct sock *sk, u32 base)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 moved = tcp_out_pos(sk) - base;
+
+	if (!moved)
+		return false;
+	if (READ_ONCE(tp->snd_una) == READ_ONCE(tp->write_seq))
+		return true;
+	return moved >= tcp_out_step(sk) && __sk_stream_is_writeable(sk, 1);
+}
+
+/**
+ * tcp_poll_state_due - is an EPOLLSTATE registration to be woken for space?
+ * @sk: a socket with SOCK_POLL_STATE set
+ *
+ * Context: socket lock held; softirq or process.
+ * Return: true if so; SOCK_POLL_STATE is then cleared, and the caller has to
+ * call tcp_poll_state_wake().
+ */
+bool tcp_poll_state_due(struct sock *sk)
+{
+	if (!tcp_space_is_news(sk, READ_ONCE(tcp_sk(sk)->poll_base)))
+		return false;
+
+	clear_bit(SOCK_POLL_STATE, &sk->sk_socket->flags);
+	return true;
+}
+
+/**
+ * tcp_poll_state_wake - wake the EPOLLSTATE registrations of a socket
+ * @sk: the socket
+ *
+ * Nobody else asked for EPOLLSTATE, so nobody else is woken: not poll(2), not
+ * other epoll registrations, not io_uring.
+ *
+ * Context: socket lock held; softirq or process.
+ */
+void tcp_poll_state_wake(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, EPOLLSTATE);
+	rcu_read_unlock();
+}
+
+/**
+ * tcp_poll_state_promised - may a segment be started on a full send buffer?
+ * @sk: a socket with no send space left
+ *
+ * True while the next byte to be queued was promised by a record.  The promise
+ * is payload, and small segments cost many times their payload: no more than
+ * once again the send buffer, or two of the largest segments, is used for it.
+ *
+ * Context: socket lock held.
+ */
+bool tcp_poll_state_promised(const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 left = READ_ONCE(tp->poll_promise) - tp->write_seq;
+	int bound = max_t(int, READ_ONCE(sk->sk_sndbuf),
+			  2 * GSO_LEGACY_MAX_SIZE);
+
+	return left - 1 < bound + GSO_LEGACY_MAX_SIZE &&
+	       -sk_stream_wspace(sk) < bound;
+}
+
+/*
+ * Ask tcp_check_space() to wake for send space, counting from what was told.
+ * What the caller samples afterwards is safe against an ACK in between.
+ */
+static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
+{
+	unsigned long *flags = &sk->sk_socket->flags;
+	struct tcp_sock *tp = tcp_sk(sk);
+	u32 base = told->out_pos;
+
+	if (likely(test_bit(SOCK_POLL_STATE, flags))) {
+		if (likely(!before(base, READ_ONCE(tp->poll_base))))
+			return;
+		WRITE_ONCE(tp->poll_base, base);
+	} else {
+		/* About to be told: count from here. */
+		if (told->kind == POLL_STATE_NONE ||
+		    tcp_space_is_news(sk, base))
+			base = tcp_out_pos(sk);
+		WRITE_ONCE(tp->poll_base, base);
+		smp_mb__before_atomic();
+		set_bit(SOCK_POLL_STATE, flags);
+	}
+	/* Pairs with the barrier in tcp_check_space(). */
+	smp_mb();
+}
+
+/* Bytes that one read returns, as tcp_inq() counts, without the lock. */
+static u32 tcp_rcv_bytes(const struct sock *sk, u32 rcv_nxt)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 copied = READ_ONCE(tp->copied_seq);
+	u32 bytes = rcv_nxt - copied;
+
+	if (unlikely(READ_ONCE(tp->urg_data)) &&
+	    !sock_flag(sk, SOCK_URGINLINE)) {
+		u32 urg_seq = READ_ONCE(tp->urg_seq);
+
+		if (!before(urg_seq, copied) && before(urg_seq, rcv_nxt))
+			return urg_seq - copied;
+	}
+	/* A FIN is no byte. */
+	if (bytes && sock_flag(sk, SOCK_DONE))
+		bytes--;
+	return (int)bytes > 0 ? bytes : 0;
+}
+
+/* What tcp_xmit_size_goal() will say, without the lock. */
+static u32 tcp_size_goal(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+	u32 mss = READ_ONCE(tp->mss_cache);
+	u32 goal = tcp_bound_to_half_wnd(tp, sk->sk_gso_max_size);
+	u32 segs = READ_ONCE(tp->gso_segs);
+
+	if (unlikely(segs * mss > goal || goal - segs * mss >= mss))
+		segs = min_t(u32, goal / mss, sk->sk_gso_max_segs);
+	return max(segs * mss, mss);
+}
+
+/* Bytes that one write takes; @end is write_seq. */
+static u32 tcp_snd_bytes(struct sock *sk, u32 end)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 unsent = end - READ_ONCE(tp->snd_nxt);
+	u32 lowat = tcp_notsent_lowat(tp);
+	int free = sk_stream_wspace(sk);
+	u32 goal, rest = 0, snd;
+
+	if (free <= 0)
+		return 0;
+
+	/* The last segment, if it was not sent, is filled up first. */
+	goal = tcp_size_goal(sk);
+	if (unsent && unsent % goal)
+		rest = goal - unsent % goal;
+	snd = rest;
+	free -= rest;
+	if (free > 0) {
+		u32 cost = goal + SKB_TRUESIZE(MAX_TCP_HEADER);
+
+		snd += free <= cost ? goal : DIV_ROUND_UP(free, cost) * goal;
+	}
+
+	if (unlikely(tcp_has_lowat(sk, lowat)))
+		snd = unsent < lowat ? min(snd, lowat - unsent) : 0;
+	return snd;
+}
+
+/* True iff what is written now is queued, and not refused or kept waiting. */
+static bool tcp_takes_data(const struct sock *sk, int state)
+{
+	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
+	    READ_ONCE(sk->sk_err))
+		return false;
+	if (likely((1 << state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)))
+		return true;
+	return state == TCP_SYN_RECV &&
+	       rcu_access_pointer(tcp_sk(sk)->fastopen_rsk);
+}
+
+static void tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
+{
+	int state = inet_sk_state_load(sk);
+	struct tcp_sock *tp = tcp_sk(sk);
+	u32 una, end, rcv_nxt;
+
+	ps->msgs = 0;
+	ps->error = READ_ONCE(sk->sk_err);
+	if (unlikely(state == TCP_LISTEN)) {
+		ps->rcv = 0;
+		ps->snd = 0;
+		ps->outq = 0;
+		ps->msgs = READ_ONCE(sk->sk_ack_backlog);
+		ps->kind = POLL_STATE_UNCOUNTED;
+		return;
+	}
+
+	una = READ_ONCE(tp->snd_una);
+	end = READ_ONCE(tp->write_seq);
+	rcv_nxt = READ_ONCE(tp->rcv_nxt);
+	ps->in_pos = rcv_nxt;
+	ps->out_pos = tcp_out_pos(sk);
+	ps->out_step = tcp_out_step(sk);
+	ps->kind = POLL_STATE_COUNTED;
+
+	if (unlikely((1 << state) & (TCPF_SYN_SENT | TCPF_SYN_RECV))) {
+		ps->rcv = 0;
+		ps->outq = 0;
+	} else {
+		ps->rcv = tcp_rcv_bytes(sk, rcv_nxt);
+		ps->outq = end - una;
+	}
+
+	if (likely(tcp_takes_data(sk, state))) {
+		ps->snd = tcp_snd_bytes(sk, end);
+		if (after(end + ps->snd, READ_ONCE(tp->poll_promise)))
+			WRITE_ONCE(tp->poll_promise, end + ps->snd);
+	} else if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk)) {
+		/* What is written now goes out with the SYN. */
+		ps->snd = tp->mss_cache - MAX_TCP_OPTION_SPACE;
+	} else {
+		ps->snd = 0;
+	}
+
+	/*
+	 * A reader who is short of memory is woken without a new byte, just to
+	 * make it drain: that is to be told as well.
+	 */
+	if (unlikely(rcv_nxt == ps->told->in_pos && ps->rcv) &&
+	    !(mask & EPOLLRDHUP) && tcp_rmem_pressure(sk))
+		ps->kind = POLL_STATE_UNCOUNTED;
+}
+
+/*
+ * True iff what the TCP socket queues is not what the application gets: an
+ * upper layer protocol (TLS) or a sockmap program sits in between.
+ */
+static bool tcp_is_carrier(const struct sock *sk)
+{
+	return READ_ONCE(inet_csk(sk)->icsk_ulp_ops) ||
+	       READ_ONCE(sk->sk_prot)->sock_is_readable;
+}
+
+/**
+ * tcp_poll_state - tcp_poll() for an EPOLLSTATE registration
+ * @file: the socket's file
+ * @sock: the socket
+ * @wait: a poll table that wants the state
+ *
+ * Context: process context under ep->mtx; does not sleep.
+ * Return: what tcp_poll() returns.
+ */
+__poll_t tcp_poll_state(struct file *file, struct socket *sock,
+			poll_table *wait)
+{
+	struct poll_state *ps = poll_table_take_state(wait);
+	struct sock *sk = sock->sk;
+	__poll_t mask;
+
+	if (unlikely(tcp_is_carrier(sk)))
+		return tcp_poll(file, sock, wait);
+	if (unlikely(!ps->told)) {
+		ps->kind = POLL_STATE_COUNTED;
+		return 0;
+	}
+
+	if (poll_requested_events(wait) & EPOLLOUT)
+		tcp_poll_state_arm(sk, ps->told);
+
+	mask = tcp_poll(file, sock, wait);
+	smp_rmb();
+	tcp_sample(sk, mask, ps);
+
+	/* See "Receiving" in the banner. */
+	smp_rmb();
+	if (unlikely(spin_is_locked(&sk->sk_lock.slock))) {
+		spin_lock_bh(&sk->sk_lock.slock);
+		mask = tcp_poll(file, sock, wait);
+		tcp_sample(sk, mask, ps);
+		spin_unlock_bh(&sk->sk_lock.slock);
+	}
+	return mask;
+}
