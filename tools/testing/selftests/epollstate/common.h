@@ -297,6 +297,14 @@ static inline struct tcp_info es_tcp_info(int fd)
 	return ti;
 }
 
+/* States of a connection, which <linux/tcp.h> has no names for. */
+enum {
+	ES_TCP_ESTABLISHED = 1,
+	ES_TCP_SYN_SENT = 2,
+	ES_TCP_FIN_WAIT2 = 5,
+	ES_TCP_CLOSE_WAIT = 8,
+};
+
 static inline int es_tcp_state(int fd)
 {
 	return es_tcp_info(fd).tcpi_state;

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * rcv and snd are promises, and snd is a tight one: a property of every
+ * combination of send buffer and segment size, with random write sizes.  A
+ * failure prints the seed; EPOLLSTATE_SEED repeats it.
+ */
+
+#include "common.h"
+
+#define MB	(1 << 20)
+
+FIXTURE(promise)
+{
+	struct es_rnd rnd;
+	int ep;
+	int fd;
+	int peer;
+};
+
+FIXTURE_VARIANT(promise)
+{
+	int family;
+	int mss;	/* 0: that of the loopback device, 65483 */
+};
+
+FIXTURE_VARIANT_ADD(promise, tcp4_mss536) {
+	.family = AF_INET, .mss = 536 };
+FIXTURE_VARIANT_ADD(promise, tcp4_mss1448) {
+	.family = AF_INET, .mss = 1448 };
+FIXTURE_VARIANT_ADD(promise, tcp4_mss65483) {
+	.family = AF_INET };
+FIXTURE_VARIANT_ADD(promise, tcp6_mss1220) {
+	.family = AF_INET6, .mss = 1220 };
+FIXTURE_VARIANT_ADD(promise, tcp6_mss65463) {
+	.family = AF_INET6 };
+
+FIXTURE_SETUP(promise)
+{
+	ES_REQUIRE_KERNEL();
+	self->fd = -1;
+	self->peer = -1;
+	self->rnd = es_seed();
+	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, self->ep);
+}
+
+FIXTURE_TEARDOWN(promise)
+{
+	close(self->ep);
+}
+
+/* 0: the default, which the kernel tunes by itself. */
+static const int es_sndbufs[] = {
+	4608, 5000, 8192, 16384, 65536, 212992, MB, 4 * MB, 0,
+};
+
+#define NEW_PAIR(snd, rcvb)						\
+do {									\
+	const struct es_tcp_opts __o = {				\
+		.family = variant->family,				\
+		.mss = variant->mss,					\
+		.sndbuf = (snd),					\
+		.rcvbuf = (rcvb),					\
+	};								\
+	int __sv[2], __err;						\
+									\
+	if (self->fd >= 0) {						\
+		close(self->fd);					\
+		close(self->peer);					\
+	}								\
+	__err = es_tcp_pair_opts(&__o, __sv);				\
+	if (es_no_such_type(__err))					\
+		SKIP(return, "no such sockets here");			\
+	ASSERT_EQ(0, __err);						\
+	self->fd = __sv[0];						\
+	self->peer = __sv[1];						\
+	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));	\
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));			\
+} while (0)
+
+#define LOG_CASE(st)							\
+	TH_LOG("sndbuf %d mss %d snd %u outq %u",			\
+	       es_int_opt(self->fd, SOL_SOCKET, SO_SNDBUF),		\
+	       variant->mss, (st).snd, (st).outq)
+
+#define SAMPLE(st)							\
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, st))
+
+/* While everything that is written goes away at its own pace. */
+TEST_F_TIMEOUT(promise, one_write_of_snd_is_taken_whole, ES_TIMEOUT)
+{
+	struct epoll_state st;
+	size_t b;
+	int i;
+
+	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
+		NEW_PAIR(es_sndbufs[b], 0);
+		for (i = 0; i < 12; i++) {
+			SAMPLE(&st);
+			ASSERT_EQ(st.snd, st.snd ?
+				  es_write(self->fd, st.snd) : 0) {
+				LOG_CASE(st);
+			}
+			es_read(self->peer, es_rnd_upto(&self->rnd, MB));
+		}
+	}
+}
+
+/* While nothing leaves: there is no room but what was promised. */
+TEST_F_TIMEOUT(promise, one_write_of_snd_is_taken_whole_when_jammed,
+	       ES_TIMEOUT)
+{
+	struct epoll_state st;
+	size_t b;
+	int i;
+
+	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
+		NEW_PAIR(es_sndbufs[b], 8192);
+		for (i = 0; i < 4; i++) {
+			es_jam(&es_tcp4, self->fd, self->peer);
+			SAMPLE(&st);
+			ASSERT_EQ(st.snd, st.snd ?
+				  es_write(self->fd, st.snd) : 0) {
+				LOG_CASE(st);
+			}
+			do {
+				es_drain(self->peer);
+				ASSERT_TRUE(es_until(es_tcp_idle(self->fd,
+							self->peer)));
+			} while (es_siocoutq(self->fd) &&
+				 es_rnd(&self->rnd) % 4);
+		}
+	}
+}
+
+TEST_F_TIMEOUT(promise, writes_of_random_sizes_are_taken_whole, ES_TIMEOUT)
+{
+	struct epoll_state st;
+	uint32_t room;
+	ssize_t n;
+	size_t b;
+	int i;
+
+	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
+		NEW_PAIR(es_sndbufs[b], 0);
+		for (i = 0; i < 8; i++) {
+			SAMPLE(&st);
+			room = st.snd;
+			while (room) {
+				/* A KiB or more each, but for the rest. */
+				n = 1024 + es_rnd(&self->rnd) %
+				    (room / 4 + 1);
+				if (n > room)
+					n = room;
+				ASSERT_EQ(n, es_write(self->fd, n)) {
+					LOG_CASE(st);
+				}
+				room -= n;
+			}
+			es_read(self->peer, es_rnd_upto(&self->rnd, MB));
+		}
+	}
+}
+
+TEST_F_TIMEOUT(promise, it_is_kept_per_byte_when_jammed, ES_TIMEOUT)
+{
+	struct epoll_state st;
+	uint32_t room;
+	ssize_t n;
+	size_t b;
+
+	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
+		NEW_PAIR(es_sndbufs[b], 8192);
+		es_jam(&es_tcp4, self->fd, self->peer);
+		SAMPLE(&st);
+		room = st.snd;
+		while (room) {
+			n = 1024 + es_rnd(&self->rnd) % (room / 4 + 1);
+			if (n > room)
+				n = room;
+			ASSERT_EQ(n, es_write(self->fd, n)) {
+				LOG_CASE(st);
+			}
+			room -= n;
+		}
+	}
+}
+
+/* Compared with what a write of far too much really got in. */
+TEST_F_TIMEOUT(promise, snd_is_at_least_nine_tenths_of_what_is_taken,
+	       ES_TIMEOUT)
+{
+	struct epoll_state st;
+	int worst = 100, tight;
+	ssize_t took;
+	size_t b;
+	int i;
+
+	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
+		if (es_sndbufs[b] && es_sndbufs[b] < 65536)
+			continue;
+		NEW_PAIR(es_sndbufs[b], 8192);
+		for (i = 0; i < 3; i++) {
+			/*
+			 * Nothing leaves meanwhile, so that the room is what
+			 * it was when it was sampled.
+			 */
+			ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+			if (i)
+				es_write(self->fd,
+					 es_rnd_upto(&self->rnd, 30000));
+			SAMPLE(&st);
+			took = es_write(self->fd, ES_BUF_SIZE);
+			ASSERT_LE(st.snd, took) {
+				LOG_CASE(st);
+			}
+			tight = st.snd * 100ULL / took;
+			EXPECT_LE(90, tight) {
+				LOG_CASE(st);
+				TH_LOG("took %zd", took);
+			}
+			if (tight < worst)
+				worst = tight;
+			while (es_siocoutq(self->fd)) {
+				es_drain(self->peer);
+				es_until(es_tcp_idle(self->fd, self->peer));
+			}
+		}
+	}
+	printf("# snd was %d %% of what was taken, or more\n", worst);
+}
+
+TEST_F_TIMEOUT(promise, when_snd_is_zero_so_is_epollout, ES_TIMEOUT)
+{
+	struct epoll_state st;
+	size_t b;
+
+	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
+		NEW_PAIR(es_sndbufs[b], 8192);
+		es_fill(&es_tcp4, self->fd, self->peer);
+		SAMPLE(&st);
+		EXPECT_FALSE(st.events & EPOLLOUT) {
+			LOG_CASE(st);
+		}
+		if (!st.snd)
+			continue;
+		/* Space that is too little to be told of is still true. */
+		EXPECT_EQ(st.snd, es_write(self->fd, st.snd)) {
+			LOG_CASE(st);
+		}
+	}
+}
+
+TEST_F_TIMEOUT(promise, one_read_of_rcv_returns_rcv, ES_TIMEOUT)
+{
+	struct epoll_state st;
+	int i;
+
+	NEW_PAIR(0, 0);
+	for (i = 0; i < 60; i++) {
+		es_write(self->peer, es_rnd_upto(&self->rnd, 70000));
+		if (i % 3)
+			continue;
+		SAMPLE(&st);
+		if (!st.rcv)
+			continue;
+		EXPECT_EQ(st.rcv, es_read(self->fd, st.rcv));
+		if (i % 2)
+			es_read(self->fd, es_rnd_upto(&self->rnd, 9000));
+	}
+}
+
+/* A smaller buffer than was told of: what was promised stays promised. */
+TEST_F(promise, a_shrunk_buffer_is_told_by_the_next_record)
+{
+	struct epoll_state st;
+
+	NEW_PAIR(MB, 8192);
+	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	SAMPLE(&st);
+	EXPECT_LT(300000, st.snd);
+	ASSERT_EQ(0, es_set_buf(self->fd, true, 65536));
+	SAMPLE(&st);
+	EXPECT_GE(65536 + 65536, st.snd);
+	EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,738 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What is particular to TCP: its states, its options, and rule R10. */
+
+#include "common.h"
+
+#ifndef TCP_ULP
+#define TCP_ULP		31
+#endif
+
+FIXTURE(tcp)
+{
+	int ep;
+	int fd;
+	int peer;
+};
+
+FIXTURE_VARIANT(tcp)
+{
+	int family;
+};
+
+ES_TCP_VARIANTS(tcp);
+
+FIXTURE_SETUP(tcp)
+{
+	const struct es_tcp_opts o = { .family = variant->family };
+	int sv[2];
+
+	ES_REQUIRE_KERNEL();
+	ES_SETUP_PAIR(es_tcp_pair_opts(&o, sv), sv);
+	self->fd = sv[0];
+	self->peer = sv[1];
+	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, self->ep);
+}
+
+FIXTURE_TEARDOWN(tcp)
+{
+	close(self->ep);
+	if (self->fd >= 0)
+		close(self->fd);
+	if (self->peer >= 0)
+		close(self->peer);
+}
+
+#define ARRIVE(bytes)							\
+do {									\
+	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
+	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));	\
+} while (0)
+
+#define REGISTER(events, st)						\
+do {									\
+	ASSERT_EQ(0, es_add(self->ep, self->fd, (events) | EPOLLSTATE)); \
+	ASSERT_EQ(4, es_wait(self->ep, st, 0));				\
+} while (0)
+
+/* Poll says all of @events, as others see the socket. */
+static bool es_polls(int fd, int events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & events) == events;
+}
+
+static int es_so_error(int fd)
+{
+	return es_int_opt(fd, SOL_SOCKET, SO_ERROR);
+}
+
+/* Closing with this set sends a reset. */
+static void es_abort(int fd)
+{
+	const struct linger l = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(fd);
+}
+
+TEST_F(tcp, rcv_and_outq_agree_with_the_ioctls)
+{
+	struct epoll_state st;
+	int i;
+
+	REGISTER(ES_IO, &st);
+	for (i = 1; i < 20; i++) {
+		ARRIVE(i * 100);
+		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+		EXPECT_EQ(es_fionread(self->fd), st.rcv);
+		if (i % 3 == 0)
+			es_read(self->fd, i * 111);
+		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+		EXPECT_EQ(es_fionread(self->fd), st.rcv);
+	}
+	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	for (i = 1; i < 10; i++) {
+		ASSERT_EQ(i * 100, es_write(self->fd, i * 100));
+		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+		EXPECT_EQ(es_siocoutq(self->fd), st.outq);
+	}
+}
+
+TEST_F(tcp, a_fin_with_nothing_sent_is_told_once_and_counts_no_byte)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | ES_IO, st.events);
+	EXPECT_EQ(0, st.rcv);
+	ASSERT_TRUE(es_until(es_tcp_state(self->fd) == ES_TCP_CLOSE_WAIT));
+	EXPECT_EQ(0, es_pending(self->ep));
+	/* Half-closed: sending goes on. */
+	EXPECT_LT(0, st.snd);
+	ASSERT_EQ(1000, es_write(self->fd, 1000));
+	ASSERT_TRUE(es_until(es_fionread(self->peer) == 1000));
+}
+
+TEST_F(tcp, a_fin_behind_unread_data_counts_no_byte)
+{
+	struct epoll_state st;
+
+	ARRIVE(500);
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_TRUE(es_until(es_tcp_state(self->fd) == ES_TCP_CLOSE_WAIT));
+	REGISTER(ES_IO, &st);
+	EXPECT_EQ(EPOLLSTATE | ES_IO, st.events);
+	EXPECT_EQ(500, st.rcv);
+	EXPECT_EQ(es_fionread(self->fd), st.rcv);
+	ASSERT_EQ(499, es_read(self->fd, 499));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(1, st.rcv);
+	ASSERT_EQ(1, es_read(self->fd, 499));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(EPOLLSTATE | ES_IO, st.events);
+	EXPECT_EQ(0, st.rcv);
+	ASSERT_EQ(0, es_read(self->fd, 499));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(0, st.rcv);
+}
+
+TEST_F(tcp, a_fin_without_rdhup_asked_for_is_still_end_of_file)
+{
+	struct epoll_state st;
+
+	REGISTER(EPOLLIN, &st);
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
+	EXPECT_EQ(0, st.rcv);
+	ASSERT_TRUE(es_until(es_tcp_state(self->fd) == ES_TCP_CLOSE_WAIT));
+	EXPECT_EQ(0, es_pending(self->ep));
+}
+
+TEST_F(tcp, a_reset_with_data_unread_tells_the_error_and_keeps_it)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	ARRIVE(300);
+	es_abort(self->peer);
+	self->peer = -1;
+	ASSERT_TRUE(es_until(es_polls(self->fd, POLLERR)));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | ES_IO | EPOLLERR | EPOLLHUP, st.events);
+	EXPECT_EQ(ECONNRESET, st.error);
+	EXPECT_EQ(es_fionread(self->fd), st.rcv);
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, es_pending(self->ep));
+	/* rcv is a promise here as well: data first, then the error. */
+	if (st.rcv)
+		EXPECT_EQ(st.rcv, es_read(self->fd, 8000));
+	/* It was shown, not consumed. */
+	EXPECT_EQ(ECONNRESET, es_so_error(self->fd));
+	EXPECT_EQ(0, es_so_error(self->fd));
+	EXPECT_EQ(0, es_pending(self->ep));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(0, st.error);
+	EXPECT_EQ(0, st.outq);
+}
+
+TEST_F(tcp, a_reset_is_told_without_any_event_asked_for)
+{
+	struct epoll_state st;
+
+	REGISTER(0, &st);
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	ARRIVE(10);
+	EXPECT_EQ(0, es_pending(self->ep));
+	es_abort(self->peer);
+	self->peer = -1;
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLERR | EPOLLHUP, st.events);
+	EXPECT_EQ(ECONNRESET, st.error);
+	EXPECT_EQ(0, es_pending(self->ep));
+}
+
+TEST_F(tcp, after_own_shut_wr_nothing_can_be_sent_and_all_received)
+{
+	struct epoll_state st;
+
+	REGISTER(EPOLLIN | EPOLLRDHUP, &st);
+	ASSERT_EQ(0, shutdown(self->fd, SHUT_WR));
+	ASSERT_TRUE(es_until(es_tcp_state(self->fd) == ES_TCP_FIN_WAIT2));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, st.outq);
+	ARRIVE(700);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(700, st.rcv);
+	EXPECT_EQ(0, st.snd);
+	ASSERT_EQ(700, es_read(self->fd, 8000));
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	/* Both directions are shut: that is a hang-up. */
+	EXPECT_EQ(EPOLLSTATE | ES_IO | EPOLLHUP, st.events);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, st.error);
+	EXPECT_EQ(0, es_pending(self->ep));
+}
+
+TEST_F(tcp, own_shut_wr_with_data_queued_tells_when_it_is_gone)
+{
+	struct epoll_state st;
+
+	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(0, shutdown(self->fd, SHUT_WR));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(es_siocoutq(self->fd), st.outq);
+	while (st.outq) {
+		es_drain(self->peer);
+		if (es_siocoutq(self->fd))
+			continue;
+		ASSERT_EQ(4, es_next(self->ep, &st));
+		EXPECT_EQ(0, st.snd);
+	}
+}
+
+TEST_F(tcp, own_shut_rd_reads_as_end_of_file)
+{
+	struct epoll_state st;
+
+	ARRIVE(50);
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(0, shutdown(self->fd, SHUT_RD));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(EPOLLSTATE | ES_IO, st.events);
+	EXPECT_EQ(50, st.rcv);
+	EXPECT_LT(0, st.snd);
+	ASSERT_EQ(50, es_read(self->fd, 8000));
+	ASSERT_EQ(0, es_read(self->fd, 8000));
+}
+
+TEST_F(tcp, rcv_ends_at_the_urgent_mark)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO | EPOLLPRI, &st);
+	ARRIVE(100);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(100, st.rcv);
+	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
+	ASSERT_TRUE(es_until(es_polls(self->fd, POLLPRI)));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN | EPOLLOUT | EPOLLPRI, st.events);
+	EXPECT_EQ(100, st.rcv);
+	ASSERT_EQ(200, es_write(self->peer, 200));
+	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	/* The promise: so much is returned by one read, and no more. */
+	EXPECT_EQ(100, st.rcv);
+	EXPECT_EQ(es_fionread(self->fd), st.rcv);
+	EXPECT_EQ(100, es_read(self->fd, 8000));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO | EPOLLPRI, &st));
+	EXPECT_EQ(es_fionread(self->fd), st.rcv);
+}
+
+TEST_F(tcp, urgent_data_inline_is_ordinary_data)
+{
+	struct epoll_state st;
+
+	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_OOBINLINE, 1));
+	REGISTER(ES_IO | EPOLLPRI, &st);
+	ARRIVE(100);
+	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
+	ASSERT_EQ(200, es_write(self->peer, 200));
+	ASSERT_TRUE(es_until(es_fionread(self->fd) == 301));
+	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(301, st.rcv);
+	EXPECT_TRUE(st.events & EPOLLPRI);
+}
+
+TEST_F(tcp, below_so_rcvlowat_nothing_is_told)
+{
+	struct epoll_state st;
+
+	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1000));
+	REGISTER(EPOLLIN, &st);
+	ARRIVE(600);
+	EXPECT_EQ(0, es_pending(self->ep));
+	ARRIVE(600);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
+	EXPECT_EQ(1200, st.rcv);
+	EXPECT_EQ(1, st.seq);
+	/* A baseline tells what is there whatever the mark says. */
+	ASSERT_EQ(1000, es_read(self->fd, 1000));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, EPOLLIN, &st));
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	EXPECT_EQ(200, st.rcv);
+	/* The end of file is told below the mark too. */
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
+	EXPECT_EQ(200, st.rcv);
+}
+
+TEST_F(tcp, lowering_so_rcvlowat_tells_what_is_there)
+{
+	struct epoll_state st;
+
+	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1000));
+	REGISTER(EPOLLIN, &st);
+	ARRIVE(600);
+	EXPECT_EQ(0, es_pending(self->ep));
+	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 500));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
+	EXPECT_EQ(600, st.rcv);
+}
+
+TEST_F(tcp, a_wake_up_that_changes_nothing_is_not_told)
+{
+	const int size = es_int_opt(self->fd, SOL_SOCKET, SO_SNDBUF);
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	ARRIVE(100);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	/* Setting the size wakes whoever waits for space. */
+	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
+	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
+	EXPECT_EQ(0, es_pending(self->ep));
+}
+
+TEST_F(tcp, snd_obeys_tcp_notsent_lowat)
+{
+	const int lowat = 20000;
+	struct epoll_state st;
+	int unsent;
+
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+				lowat));
+	REGISTER(ES_IO, &st);
+	EXPECT_LT(0, st.snd);
+	EXPECT_GE(lowat, st.snd);
+
+	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	ASSERT_EQ(0, ioctl(self->fd, SIOCOUTQNSD, &unsent));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	ASSERT_GT(lowat, unsent);
+	EXPECT_EQ(lowat - unsent, st.snd);
+	EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(0, st.snd);
+	EXPECT_FALSE(st.events & EPOLLOUT);
+
+	/* Room under the mark comes back as data is sent. */
+	do {
+		es_drain(self->peer);
+		ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+	} while (es_siocoutq(self->fd));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_EQ(lowat, st.snd);
+	EXPECT_EQ(0, st.outq);
+}
+
+TEST_F(tcp, after_disconnect_and_reuse_it_goes_on)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	const struct es_tcp_opts o = { .family = variant->family };
+	struct sockaddr_storage ss;
+	struct epoll_state st;
+	int lfd;
+
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(0, connect(self->fd, &none, sizeof(none)));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, st.outq);
+	EXPECT_TRUE(st.events & EPOLLHUP);
+
+	lfd = es_tcp_listen(&o, 8, &ss);
+	ASSERT_LE(0, lfd);
+	close(self->peer);
+	es_connect(self->fd, &ss);
+	self->peer = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+	ASSERT_LE(0, self->peer);
+	do {
+		ASSERT_EQ(4, es_next(self->ep, &st));
+	} while (!st.snd);
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	ARRIVE(321);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(321, st.rcv);
+	close(lfd);
+}
+
+TEST_F(tcp, r10_attaching_tls_ends_counting_gracefully)
+{
+	struct epoll_event ev;
+	struct epoll_state st;
+	int n;
+
+	REGISTER(ES_IO, &st);
+	ARRIVE(100);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	if (setsockopt(self->fd, IPPROTO_TCP, TCP_ULP, "tls", 4))
+		SKIP(return, "no TLS upper layer protocol here");
+
+	/* From here on: ordinary edges, without counts. */
+	ARRIVE(50);
+	ASSERT_EQ(1, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLIN | EPOLLOUT, st.events);
+	EXPECT_EQ(ES_COOKIE, st.data.u64);
+	EXPECT_EQ(0, es_pending(self->ep));
+	ARRIVE(50);
+	/* One slot is room enough for one of them. */
+	n = epoll_wait(self->ep, &ev, 1, ES_DEADLINE_MS);
+	ASSERT_EQ(1, n);
+	EXPECT_EQ(EPOLLIN | EPOLLOUT, ev.events);
+	EXPECT_EQ(0, es_pending(self->ep));
+
+	/* The application falls back to reading until EAGAIN. */
+	EXPECT_EQ(200, es_drain(self->fd));
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_EQ(1, es_next(self->ep, &st));
+	EXPECT_EQ(ES_IO, st.events);
+
+	/* Who registers now is told that there is nothing to be had. */
+	ASSERT_EQ(0, es_ctl(self->ep, EPOLL_CTL_DEL, self->fd, 0, 0));
+	EXPECT_EQ(-EOPNOTSUPP, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
+	EXPECT_EQ(0, es_add(self->ep, self->fd, ES_IO));
+}
+
+TEST_F(tcp, r10_mod_after_tls_was_attached_gives_an_ordinary_event)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	if (setsockopt(self->fd, IPPROTO_TCP, TCP_ULP, "tls", 4))
+		SKIP(return, "no TLS upper layer protocol here");
+	if (es_mod(self->ep, self->fd, ES_IO | EPOLLSTATE) == -EOPNOTSUPP)
+		return;
+	ASSERT_EQ(1, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLOUT, st.events);
+	EXPECT_EQ(0, es_pending(self->ep));
+}
+
+/* Sockets that are not, or not yet, connected. */
+
+FIXTURE(unconnected)
+{
+	int ep;
+	int fd;		/* fresh */
+	int lfd;	/* bound only */
+	struct sockaddr_storage ss;
+};
+
+FIXTURE_VARIANT(unconnected)
+{
+	int family;
+};
+
+ES_TCP_VARIANTS(unconnected);
+
+FIXTURE_SETUP(unconnected)
+{
+	const struct es_tcp_opts o = { .family = variant->family };
+
+	ES_REQUIRE_KERNEL();
+	self->lfd = es_tcp_listen(&o, -1, &self->ss);
+	if (es_no_such_type(self->lfd))
+		SKIP(return, "no such sockets here");
+	ASSERT_LE(0, self->lfd);
+	es_nonblock(self->lfd);
+	self->fd = es_tcp_socket(&o);
+	ASSERT_LE(0, self->fd);
+	es_nonblock(self->fd);
+	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, self->ep);
+}
+
+FIXTURE_TEARDOWN(unconnected)
+{
+	close(self->ep);
+	close(self->fd);
+	close(self->lfd);
+}
+
+/* One more connection to the listener, not waiting for anything. */
+static int es_another(const struct sockaddr_storage *ss)
+{
+	int fd = socket(ss->ss_family,
+			SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	es_connect(fd, ss);
+	return fd;
+}
+
+TEST_F(unconnected, a_fresh_socket_has_room_for_nothing)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	EXPECT_EQ(EPOLLSTATE | EPOLLHUP | EPOLLOUT, st.events);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, st.outq);
+	EXPECT_EQ(0, st.msgs);
+	EXPECT_EQ(0, st.error);
+	EXPECT_EQ(0, es_pending(self->ep));
+}
+
+TEST_F(unconnected, a_connect_that_succeeds_is_told_with_its_room)
+{
+	struct epoll_state st;
+	int err;
+
+	ASSERT_EQ(0, listen(self->lfd, 8));
+	REGISTER(ES_IO, &st);
+	err = es_connect(self->fd, &self->ss);
+	ASSERT_TRUE(!err || err == -EINPROGRESS);
+	do {
+		ASSERT_EQ(4, es_next(self->ep, &st));
+	} while (!st.snd);
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_EQ(0, st.error);
+	EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+}
+
+TEST_F(unconnected, while_a_connect_is_in_progress_nothing_can_be_sent)
+{
+	struct epoll_state st;
+	int filler[4], err;
+	size_t i;
+
+	/* A full accept queue keeps further ones from being established. */
+	ASSERT_EQ(0, listen(self->lfd, 0));
+	filler[0] = es_another(&self->ss);
+	ASSERT_TRUE(es_until(es_polls(filler[0], POLLOUT)));
+	ASSERT_TRUE(es_until(es_polls(self->lfd, POLLIN)));
+	for (i = 1; i < ARRAY_SIZE(filler); i++)
+		filler[i] = es_another(&self->ss);
+
+	err = es_connect(self->fd, &self->ss);
+	ASSERT_EQ(-EINPROGRESS, err);
+	ASSERT_EQ(ES_TCP_SYN_SENT, es_tcp_state(self->fd));
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(ES_TCP_SYN_SENT, es_tcp_state(self->fd));
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, st.outq);
+	EXPECT_EQ(0, st.error);
+	EXPECT_EQ(0, es_pending(self->ep));
+	for (i = 0; i < ARRAY_SIZE(filler); i++)
+		close(filler[i]);
+}
+
+TEST_F(unconnected, a_connect_that_is_refused_tells_the_error)
+{
+	struct epoll_state st;
+	int err;
+
+	/* Bound but not listening: refused for sure. */
+	REGISTER(ES_IO, &st);
+	err = es_connect(self->fd, &self->ss);
+	ASSERT_EQ(-EINPROGRESS, err);
+	ASSERT_TRUE(es_until(es_polls(self->fd, POLLERR)));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_TRUE(st.events & EPOLLERR);
+	EXPECT_TRUE(st.events & EPOLLHUP);
+	EXPECT_EQ(ECONNREFUSED, st.error);
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, es_pending(self->ep));
+	EXPECT_EQ(ECONNREFUSED, es_so_error(self->fd));
+}
+
+TEST_F(unconnected, fast_open_tells_the_room_of_the_syn)
+{
+	int client, server, i, err;
+	struct epoll_state st;
+	char sysctl[] = "3";
+
+	ES_REQUIRE_ROOT();
+	/* The setting is one of the network namespace: take a new one. */
+	if (es_new_netns())
+		SKIP(return, "no network namespaces");
+	if (es_write_file("/proc/sys/net/ipv4/tcp_fastopen", sysctl))
+		SKIP(return, "no TCP Fast Open");
+	close(self->lfd);
+	self->lfd = es_tcp_listen(&(struct es_tcp_opts){
+				  .family = variant->family }, -1, &self->ss);
+	if (self->lfd < 0)
+		SKIP(return, "no such address in a new namespace");
+	ASSERT_EQ(0, es_set_opt(self->lfd, IPPROTO_TCP, TCP_FASTOPEN, 8));
+	ASSERT_EQ(0, listen(self->lfd, 8));
+
+	/* The first connection fetches the cookie, the second uses it. */
+	for (i = 0; i < 2; i++) {
+		client = socket(variant->family,
+				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		ASSERT_LE(0, client);
+		ASSERT_EQ(0, es_set_opt(client, IPPROTO_TCP,
+					TCP_FASTOPEN_CONNECT, 1));
+		err = es_connect(client, &self->ss);
+		if (err)
+			ASSERT_EQ(-EINPROGRESS, err);
+		if (!err && i) {
+			/* Nothing was sent so far, not even the SYN. */
+			ASSERT_EQ(0, es_add(self->ep, client,
+					    ES_IO | EPOLLSTATE));
+			ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+			EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+			EXPECT_LT(400, st.snd);
+			EXPECT_EQ(st.snd, es_write(client, st.snd));
+			ASSERT_EQ(4, es_next(self->ep, &st));
+			EXPECT_EQ(0, st.error);
+		}
+		if (err || !i)
+			ASSERT_TRUE(es_until(es_polls(client, POLLOUT)));
+		server = -1;
+		if (err || i) {
+			ASSERT_TRUE(es_until(es_polls(self->lfd, POLLIN)));
+			server = accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC);
+			ASSERT_LE(0, server);
+		}
+		close(client);
+		close(server);
+		if (err && i)
+			SKIP(return, "Fast Open did not come about");
+	}
+}
+
+TEST_F(unconnected, a_listening_socket_counts_who_waits_to_be_accepted)
+{
+	struct epoll_state st;
+	int c[3], a, i;
+
+	ASSERT_EQ(0, listen(self->lfd, 8));
+	ASSERT_EQ(0, es_add(self->ep, self->lfd, EPOLLIN | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	EXPECT_EQ(0, st.msgs);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, st.outq);
+	for (i = 0; i < 3; i++) {
+		c[i] = es_another(&self->ss);
+		do {
+			ASSERT_EQ(4, es_next(self->ep, &st));
+			EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
+		} while (st.msgs < i + 1);
+		EXPECT_EQ(i + 1, st.msgs);
+	}
+	EXPECT_EQ(0, es_pending(self->ep));
+	/* Taking them is silent; as many as told can be taken at once. */
+	for (i = 0; i < 3; i++) {
+		a = accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC);
+		EXPECT_LE(0, a);
+		close(a);
+		close(c[i]);
+		EXPECT_EQ(0, es_pending(self->ep));
+	}
+	EXPECT_EQ(-1, accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC));
+	EXPECT_EQ(EAGAIN, errno);
+	ASSERT_EQ(4, es_sample(self->ep, self->lfd, EPOLLIN, &st));
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	EXPECT_EQ(0, st.msgs);
+}
+
+TEST_F(unconnected, listen_may_come_after_the_registration)
+{
+	struct epoll_state st;
+	int c;
+
+	ASSERT_EQ(0, es_add(self->ep, self->lfd, EPOLLIN | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLHUP, st.events);
+	EXPECT_EQ(0, st.msgs);
+	ASSERT_EQ(0, listen(self->lfd, 8));
+	c = es_another(&self->ss);
+	do {
+		ASSERT_EQ(4, es_next(self->ep, &st));
+	} while (!st.msgs);
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
+	EXPECT_EQ(1, st.msgs);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, st.snd);
+	close(c);
+}
+
+TEST_F(unconnected, an_accept_queue_that_overflows_counts_what_it_holds)
+{
+	struct epoll_state st;
+	int c[6], a, i, held;
+
+	ASSERT_EQ(0, listen(self->lfd, 2));
+	ASSERT_EQ(0, es_add(self->ep, self->lfd, EPOLLIN | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	for (i = 0; i < 6; i++)
+		c[i] = es_another(&self->ss);
+	/* The queue takes one more than asked for. */
+	do {
+		ASSERT_EQ(4, es_next(self->ep, &st));
+	} while (st.msgs < 3);
+	EXPECT_EQ(3, st.msgs);
+	ASSERT_EQ(4, es_sample(self->ep, self->lfd, EPOLLIN, &st));
+	EXPECT_EQ(3, st.msgs);
+	held = st.msgs;
+	for (i = 0; i < held; i++) {
+		a = accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC);
+		EXPECT_LE(0, a);
+		close(a);
+	}
+	for (i = 0; i < 6; i++)
+		close(c[i]);
+}
+
+TEST_HARNESS_MAIN
