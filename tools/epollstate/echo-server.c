@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "epollstate.h"
 #include "echo-trace.h"
@@ -401,6 +402,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	trace_head(&trace);
 	loop(idle_ms);
+	stats.cpu_ms = (uint64_t)clock() / (CLOCKS_PER_SEC / 1000);
 	trace_stats(stats_file, &stats);
 	if (fflush(stats_file) || (trace.csv && fclose(trace.csv)))
 		die("writing the results");

@@ -35,6 +35,7 @@ struct echo_stats {
 	uint64_t accepts, accept_eagain;
 	uint64_t segs_in;	/* TCP segments received, data and ACKs */
 	uint64_t kept_max;	/* most bytes that waited in the server */
+	uint64_t cpu_ms;	/* processor time, to see that it does not spin */
 };
 
 static inline double trace_now(void)
@@ -140,6 +141,7 @@ static inline void trace_stats(FILE *f, const struct echo_stats *s)
 		{ "writes_short", s->write_short },
 		{ "accepts_eagain", s->accept_eagain },
 		{ "bytes_kept_in_server", s->kept_max },
+		{ "cpu_milliseconds", s->cpu_ms },
 		{ "epoll_ctl_registrations", s->registrations },
 		{ "epoll_ctl_later", s->epoll_ctl_later },
 	};

@@ -18,8 +18,8 @@ mkdir -p "$out"
 
 # Two machines and the link between them: 10 ms each way, 100 Mbit/s.
 # One segment a packet, as on a real wire, so that segments can be counted.
-/sbin/ip netns add server
-/sbin/ip netns add client
+/sbin/ip netns add server 2>/dev/null
+/sbin/ip netns add client 2>/dev/null
 /sbin/ip link add eth0 netns server type veth peer name eth0 netns client
 for side in server client; do
 	/sbin/ip -n $side link set lo up
@@ -53,13 +53,15 @@ load() {
 	/sbin/ip netns exec client "$tools/echo-load" "$@" >"$run/$name" 2>&1 ||
 		echo "$name" >>"$run/failed"
 }
-load ipv4 -n $((2 * scale)) -s 1 -B $((7500 * scale)) -R 150000 -r 5 -S 1 10.7.0.1 &
+load ipv4 -n $((scale * 6 / 10 + 1)) -s 1 -B $((10000 * scale)) -R 120000 \
+	-b 60000 -r 5 -S 1 10.7.0.1 &
 one=$!
 sleep 0.2
-load ipv6 -n $((2 * scale)) -s 6 -B $((5000 * scale)) -R 150000 -r 5 -S 2 fd07::1 &
+load ipv6 -n $((scale * 6 / 10 + 1)) -s 6 -B $((3000 * scale)) -R 120000 \
+	-b 60000 -r 5 -S 2 fd07::1 &
 two=$!
-sleep 2
-load many -n $((20 * scale)) -s 0 -b 4000 -S 3 10.7.0.1 &
+sleep 1
+load many -n $((scale * 20)) -s 0 -b 3000 -S 3 10.7.0.1 &
 wait $! $one $two
 status=0
 wait $server || status=$?
@@ -108,6 +110,8 @@ awk -v verified="$verified" -v expect="${EXPECT:-}" '
 			row("wake-ups coalesced per record", sprintf("%.2f",
 				v["tcp_segments_in"] / records),
 			    "segments received / records")
+		row("processor time of the server",
+		    sprintf("%.2f s", v["cpu_milliseconds"] / 1000))
 		row("reads", v["reads"])
 		row("writes", v["writes"])
 		zero("reads that returned EAGAIN", v["reads_eagain"])

@@ -34,7 +34,7 @@ do for [kind in plots] {
 		set terminal pngcairo size 1000,640 font "sans,11" background "white"
 	}
 	set output out.".".kind
-	set multiplot layout 2,1 title "An echo connection whose peer drains slowly, as its EPOLLSTATE records tell it"
+	set multiplot layout 2,1 title "An echo connection whose peer drains slowly, as its EPOLLSTATE records tell it\n"
 	set ylabel "KiB"
 	set xlabel ""
 	plot csv using (column(1) - first):(kib(7)) with steps ls 3 title "outq: sent, not acknowledged", \
