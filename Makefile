@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+# A thin front for scripts/; each of these is a script of its own there.
+#
+#   BASE=linux-6.12        the kernel base, a directory under patches/
+#   CONFIG=small           the guest kernel's configuration
+#   KSRC=DIR               a kernel tree to use instead of the package
+#   KERNEL=stock|patched   the kernel to boot
+#   EPOLLSTATE_CACHE=DIR   where kernel trees and builds live
+
+export BASE CONFIG KSRC KERNEL TESTS CMD ROW BENCH SCALE PORT
+
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run               see it work: an echo server on the patched kernel, a live table, a summary'
+	@echo 'make test              test it: kselftests on the patched and the unpatched kernel (TESTS=pattern)'
+	@echo 'make serve             keep an echo server up, reachable on a loopback port of this machine (PORT=7777)'
+	@echo 'make shell             a shell on the patched kernel, in this file system, read-only'
+	@echo "make exec CMD='...'    one command there: its output and its exit status"
+	@echo 'make bench             costs in instructions, unpatched against patched'
+	@echo 'make check             style, hook budget, headers, the kernel with the option off'
+	@echo 'make build             only build'
+	@echo 'make deps              install the packages that are missing'
+	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
+	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12 CONFIG=small EPOLLSTATE_CACHE=DIR'
+
+deps build run test serve shell exec bench check clean distclean:
+	@scripts/$@
+
+.PHONY: help deps build run test serve shell exec bench check clean distclean
