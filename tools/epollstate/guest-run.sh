@@ -33,20 +33,25 @@ done
 # A slow reader with little room for what it does not read.
 /sbin/ip netns exec client sh -c 'echo 4096 32768 65536 >/proc/sys/net/ipv4/tcp_rmem'
 
+# The head of each connection's rows, then about one a second.
+mkfifo "$run/table"
+awk -v most="${ROWS:-60}" '
+	NR <= 2 { print; fflush(); next }
+	{ n[$2]++; all++ }
+	shown >= most || n[$2] > 8 && $1 < due[$2] + 0 { next }
+	{ print; fflush(); shown++; due[$2] = $1 + 1.0 }
+	END { printf "%d of %d rows shown\n", shown, all }' <"$run/table" &
+table=$!
+
+echo
+echo "Echo server and clients behind a link of 10 ms and 100 Mbit/s each way.  Connection"
+echo "0 is the listening socket; the peer of connection 1 drains its echo slowly."
+echo
 /sbin/ip netns exec server "$tools/echo-server" --watch 3 --idle 1 \
 	--csv "$out/records.csv" --stats "$out/stats.txt" >"$run/table" &
 server=$!
-
-# Print the head of each connection's rows, then a few a second.
-tail -f "$run/table" | awk -v most="${ROWS:-60}" '
-	NR <= 2 { print; fflush(); next }
-	{ n[$2]++ }
-	shown >= most || n[$2] > 8 && $1 < next_[$2] + 0 { next }
-	{ print; fflush(); shown++; next_[$2] = $1 + 1.0 }' &
-table=$!
-
 sleep 0.3
-echo
+
 load() {
 	name=$1
 	shift
@@ -65,7 +70,7 @@ load many -n $((scale * 20)) -s 0 -b 3000 -S 3 10.7.0.1 &
 wait $! $one $two
 status=0
 wait $server || status=$?
-kill $table 2>/dev/null || true
+wait $table
 
 echo
 cat "$run/ipv4" "$run/ipv6" "$run/many"
