@@ -454,6 +454,26 @@ static inline bool es_tcp_idle(int fd, int peer)
 	return es_tcp_half_idle(fd) && es_tcp_half_idle(peer);
 }
 
+/*
+ * Close the peer's window, exactly and without waiting for timers, then queue
+ * a little behind it.  The sender has most of its room left, and nothing
+ * leaves until the peer reads.
+ */
+static inline bool es_tcp_jam(int fd, int peer)
+{
+	uint32_t wnd;
+	bool ok;
+
+	es_set_opt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	while (es_until(es_tcp_idle(fd, peer)) &&
+	       (wnd = es_tcp_info(fd).tcpi_snd_wnd))
+		if (es_write(fd, wnd < 65536 ? wnd : 65536) < 0)
+			break;
+	es_set_opt(fd, IPPROTO_TCP, TCP_NODELAY, 0);
+	ok = es_write(fd, 100) == 100 || es_siocoutq(fd) > 0;
+	return ok && !es_tcp_info(fd).tcpi_snd_wnd;
+}
+
 /* A network namespace of our own with lo up, for sysctls and devices. */
 static inline int es_lo_up(void)
 {
@@ -517,6 +537,8 @@ struct es_type {
 	int (*pair)(int sv[2]);
 	/* True once nothing is under way between the ends any more */
 	bool (*idle)(int fd, int peer);
+	/* Nothing leaves the first end, though most of its room is free */
+	bool (*jam)(int fd, int peer);
 	/* Oracles: bytes to be read, bytes not yet gone */
 	int (*rcv)(int fd);
 	int (*outq)(int fd);
@@ -533,6 +555,7 @@ static const es_unused struct es_type es_tcp4 = {
 	.name = "tcp4",
 	.pair = es_tcp4_pair,
 	.idle = es_tcp_idle,
+	.jam = es_tcp_jam,
 	.rcv = es_fionread,
 	.outq = es_siocoutq,
 	.shut = es_shut_wr,
@@ -542,6 +565,7 @@ static const es_unused struct es_type es_tcp6 = {
 	.name = "tcp6",
 	.pair = es_tcp6_pair,
 	.idle = es_tcp_idle,
+	.jam = es_tcp_jam,
 	.rcv = es_fionread,
 	.outq = es_siocoutq,
 	.shut = es_shut_wr,
@@ -588,21 +612,6 @@ static inline size_t es_fill(const struct es_type *type, int fd, int peer)
 	} while (es_until(type->idle(fd, peer)) &&
 		 (n = es_write(fd, 65536)) > 0 && (sum += n));
 	return sum;
-}
-
-/*
- * The peer takes nothing more, little is queued behind that, and so the
- * sender has most of its room.  Nothing leaves until the peer reads.
- */
-static inline bool es_jam(const struct es_type *type, int fd, int peer)
-{
-	do {
-		if (es_write(fd, 4096) <= 0)
-			break;
-		if (!es_until(type->idle(fd, peer)))
-			break;
-	} while (type->outq(fd) <= 0);
-	return type->outq(fd) > 0;
 }
 
 #endif /* _EPOLLSTATE_COMMON_H */

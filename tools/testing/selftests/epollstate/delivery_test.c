@@ -284,7 +284,7 @@ TEST_F(delivery, r4_own_writes_are_silent)
 	ssize_t room;
 
 	/* What is written cannot leave, so that no space comes back. */
-	ASSERT_TRUE(es_jam(variant->type, self->fd, self->peer));
+	ASSERT_TRUE(variant->type->jam(self->fd, self->peer));
 	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 	ASSERT_LT(0, st.outq);

@@ -117,7 +117,7 @@ TEST_F_TIMEOUT(promise, one_write_of_snd_is_taken_whole_when_jammed,
 	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
 		NEW_PAIR(es_sndbufs[b], 8192);
 		for (i = 0; i < 4; i++) {
-			es_jam(&es_tcp4, self->fd, self->peer);
+			es_tcp_jam(self->fd, self->peer);
 			SAMPLE(&st);
 			ASSERT_EQ(st.snd, st.snd ?
 				  es_write(self->fd, st.snd) : 0) {
@@ -171,7 +171,7 @@ TEST_F_TIMEOUT(promise, it_is_kept_per_byte_when_jammed, ES_TIMEOUT)
 
 	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
 		NEW_PAIR(es_sndbufs[b], 8192);
-		es_jam(&es_tcp4, self->fd, self->peer);
+		es_tcp_jam(self->fd, self->peer);
 		SAMPLE(&st);
 		room = st.snd;
 		while (room) {
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(promise, snd_is_at_least_nine_tenths_of_what_is_taken,
 			 * Nothing leaves meanwhile, so that the room is what
 			 * it was when it was sampled.
 			 */
-			ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+			ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 			if (i)
 				es_write(self->fd,
 					 es_rnd_upto(&self->rnd, 30000));
@@ -276,7 +276,7 @@ TEST_F(promise, a_shrunk_buffer_is_told_by_the_next_record)
 	struct epoll_state st;
 
 	NEW_PAIR(MB, 8192);
-	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 	SAMPLE(&st);
 	EXPECT_LT(300000, st.snd);
 	ASSERT_EQ(0, es_set_buf(self->fd, true, 65536));

@@ -92,7 +92,7 @@ TEST_F(tcp, rcv_and_outq_agree_with_the_ioctls)
 		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
 		EXPECT_EQ(es_fionread(self->fd), st.rcv);
 	}
-	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 	for (i = 1; i < 10; i++) {
 		ASSERT_EQ(i * 100, es_write(self->fd, i * 100));
 		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
@@ -225,7 +225,7 @@ TEST_F(tcp, own_shut_wr_with_data_queued_tells_when_it_is_gone)
 {
 	struct epoll_state st;
 
-	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 	REGISTER(ES_IO, &st);
 	ASSERT_EQ(0, shutdown(self->fd, SHUT_WR));
 	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
@@ -360,7 +360,7 @@ TEST_F(tcp, snd_obeys_tcp_notsent_lowat)
 	EXPECT_LT(0, st.snd);
 	EXPECT_GE(lowat, st.snd);
 
-	ASSERT_TRUE(es_jam(&es_tcp4, self->fd, self->peer));
+	ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 	ASSERT_EQ(0, ioctl(self->fd, SIOCOUTQNSD, &unsent));
 	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
 	ASSERT_GT(lowat, unsent);
