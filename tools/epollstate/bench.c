@@ -59,6 +59,7 @@ static unsigned int rounds = 2000;
 static uint32_t sample[MAX_SEGMENTS][MAX_ROUNDS];
 static struct epoll_event slots[NSLOTS];
 static uint32_t clock_cost;
+static int at;
 
 /* -------- counting -------- */
 
@@ -66,11 +67,18 @@ static uint32_t clock_cost;
  * The two long nops do nothing, but a QEMU plugin can find them: they enclose
  * what a profile of the row has to show.
  */
-#define region_begin() asm volatile("nopl 0x5e5e0001(%%rax)" ::: "memory")
-#define region_end()   asm volatile("nopl 0x5e5e0002(%%rax)" ::: "memory")
+static __always_inline void region_begin(void)
+{
+	asm volatile("nopl 0x5e5e0001(%%rax)" ::: "memory");
+}
+
+static __always_inline void region_end(void)
+{
+	asm volatile("nopl 0x5e5e0002(%%rax)" ::: "memory");
+}
 
 /* Rounds are short: the low half of the counter is enough. */
-static inline __attribute__((always_inline)) uint32_t now(void)
+static __always_inline uint32_t now(void)
 {
 	uint32_t low;
 
@@ -82,7 +90,7 @@ static inline __attribute__((always_inline)) uint32_t now(void)
  * System calls are made in place and not through libc, whose wrappers may
  * change their minds (cancellation points, the thread count).
  */
-static inline __attribute__((always_inline))
+static __always_inline
 long call4(long nr, long a, long b, long c, long d)
 {
 	register long r10 asm("r10") = d;
@@ -94,7 +102,7 @@ long call4(long nr, long a, long b, long c, long d)
 	return ret;
 }
 
-static inline __attribute__((always_inline))
+static __always_inline
 long call6(long nr, long a, long b, long c, long d)
 {
 	register long r10 asm("r10") = d;
@@ -190,11 +198,12 @@ static void measure_clock(void)
 	clock_cost = report("", sample[0], 1, 0);
 }
 
-/* Runs @code in each round, warm-up included, with @i set to its number. */
-#define ROUNDS(i)							\
-	for (int i = -WARM_UP; i < (int)rounds; i++)
+/* What follows is done in each round; those of the warm-up are below 0. */
+#define for_each_round()						\
+	for (at = -WARM_UP; at < (int)rounds; at++)
 
-#define COUNT(i, segment, code) do {					\
+/* One sample, of @code, for a segment of this round. */
+#define COUNT(segment, code) do {					\
 	uint32_t t0_, t1_;						\
 									\
 	t0_ = now();							\
@@ -202,8 +211,8 @@ static void measure_clock(void)
 	code;								\
 	region_end();							\
 	t1_ = now();							\
-	if ((i) >= 0)							\
-		sample[segment][i] = t1_ - t0_;				\
+	if (at >= 0)							\
+		sample[segment][at] = t1_ - t0_;				\
 } while (0)
 
 /* -------- what is measured on -------- */
@@ -283,8 +292,8 @@ static char buf[65536];
 static void bench_getppid(uint32_t events)
 {
 	(void)events;
-	ROUNDS(i)
-		COUNT(i, 0, call4(SYS_getppid, 0, 0, 0, 0));
+	for_each_round()
+		COUNT(0, call4(SYS_getppid, 0, 0, 0, 0));
 	report("", sample[0], 1, 1);
 }
 
@@ -295,8 +304,8 @@ static void bench_wait_none(uint32_t events)
 	long n = 0;
 
 	add(ep, fd, events);
-	ROUNDS(i)
-		COUNT(i, 0, n |= sys_wait(ep));
+	for_each_round()
+		COUNT(0, n |= sys_wait(ep));
 	if (n)
 		die("epoll_wait returned %ld", n);
 	report("", sample[0], 1, 1);
@@ -313,8 +322,8 @@ static void bench_lt_eventfd(uint32_t events)
 
 	add(ep, fd, events);
 	sys_write(fd, &one, sizeof(one));
-	ROUNDS(i) {
-		COUNT(i, 0, n = sys_wait(ep));
+	for_each_round() {
+		COUNT(0, n = sys_wait(ep));
 		if (n != 1)
 			die("epoll_wait returned %ld", n);
 	}
@@ -332,8 +341,8 @@ static void bench_lt_tcp(uint32_t events)
 	tcp_pair(sv);
 	add(ep, sv[1], events);
 	sys_send(sv[0], buf, 1);
-	ROUNDS(i) {
-		COUNT(i, 0, n = sys_wait(ep));
+	for_each_round() {
+		COUNT(0, n = sys_wait(ep));
 		if (n != 1)
 			die("epoll_wait returned %ld", n);
 	}
@@ -354,8 +363,8 @@ static void bench_lt64_eventfd(uint32_t events)
 		add(ep, fd[k], events);
 		sys_write(fd[k], &one, sizeof(one));
 	}
-	ROUNDS(i) {
-		COUNT(i, 0, n = sys_wait(ep));
+	for_each_round() {
+		COUNT(0, n = sys_wait(ep));
 		if (n != MANY)
 			die("epoll_wait returned %ld", n);
 	}
@@ -376,8 +385,8 @@ static void bench_lt64_tcp(uint32_t events)
 		add(ep, sv[k][1], events);
 		sys_send(sv[k][0], buf, 1);
 	}
-	ROUNDS(i) {
-		COUNT(i, 0, n = sys_wait(ep));
+	for_each_round() {
+		COUNT(0, n = sys_wait(ep));
 		if (n != MANY)
 			die("epoll_wait returned %ld", n);
 	}
@@ -409,9 +418,9 @@ static void bench_edge_eventfd(uint32_t events)
 
 	add(ep, fd, events);
 	drain(ep);
-	ROUNDS(i) {
-		COUNT(i, 0, sys_write(fd, &one, sizeof(one)));
-		COUNT(i, 1, n = sys_wait(ep));
+	for_each_round() {
+		COUNT(0, sys_write(fd, &one, sizeof(one)));
+		COUNT(1, n = sys_wait(ep));
 		if (n != expected(events))
 			die("epoll_wait returned %ld", n);
 	}
@@ -431,12 +440,12 @@ static void bench_edge_tcp(uint32_t events)
 	tcp_pair(sv);
 	add(ep, sv[1], events);
 	drain(ep);
-	ROUNDS(i) {
-		COUNT(i, 0, sys_send(sv[0], buf, 1));
-		COUNT(i, 1, n = sys_wait(ep));
+	for_each_round() {
+		COUNT(0, sys_send(sv[0], buf, 1));
+		COUNT(1, n = sys_wait(ep));
 		if (n != expected(events))
 			die("epoll_wait returned %ld", n);
-		COUNT(i, 2, n = sys_recv(sv[1], buf, 1));
+		COUNT(2, n = sys_recv(sv[1], buf, 1));
 		if (n != 1)
 			die("recv returned %ld", n);
 	}
@@ -461,10 +470,10 @@ static void bench_edge64_tcp(uint32_t events)
 		add(ep, sv[k][1], events);
 	}
 	drain(ep);
-	for (int i = -3; i < (int)rounds / 8; i++) {
+	for (at = -3; at < (int)rounds / 8; at++) {
 		for (int k = 0; k < MANY; k++)
 			sys_send(sv[k][0], buf, 1);
-		COUNT(i, 0, n = sys_wait(ep));
+		COUNT(0, n = sys_wait(ep));
 		if (n != MANY * expected(events))
 			die("epoll_wait returned %ld", n);
 		for (int k = 0; k < MANY; k++)
@@ -486,9 +495,9 @@ static void ctl(int fd, uint32_t events)
 	int ep = new_epoll();
 	long n = 0;
 
-	ROUNDS(i) {
-		COUNT(i, 0, n |= sys_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
-		COUNT(i, 1, n |= sys_ctl(ep, EPOLL_CTL_DEL, fd, &ev));
+	for_each_round() {
+		COUNT(0, n |= sys_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+		COUNT(1, n |= sys_ctl(ep, EPOLL_CTL_DEL, fd, &ev));
 		if (n)
 			die("epoll_ctl returned %ld", n);
 	}
@@ -531,19 +540,36 @@ static void bench_tcp_poll(uint32_t events)
 		pfd[k].fd = sv[1];
 		pfd[k].events = events;
 	}
-	ROUNDS(i) {
-		COUNT(i, 0, n = sys_poll(pfd, 1));
-		COUNT(i, 1, n += sys_poll(pfd, 1 + MANY));
+	for_each_round() {
+		COUNT(0, n = sys_poll(pfd, 1));
+		COUNT(1, n += sys_poll(pfd, 1 + MANY));
 		if (n != 2 + MANY)
 			die("poll returned %ld", n);
-		if (i < 0)
+		if (at < 0)
 			continue;
-		sample[2][i] = sample[1][i];
-		if (sample[1][i] > sample[0][i])
-			sample[2][i] -= sample[0][i];
+		sample[2][at] = sample[1][at];
+		if (sample[1][at] > sample[0][at])
+			sample[2][at] -= sample[0][at];
 	}
 	report("_call", sample[0], 1, 1);
 	report("", sample[2], MANY, 0);
+	close_pair(sv);
+}
+
+/* What asking for the number of bytes costs, where nobody tells it. */
+static void bench_fionread(uint32_t events)
+{
+	int sv[2], bytes;
+	long n = 0;
+
+	(void)events;
+	tcp_pair(sv);
+	sys_send(sv[0], buf, 1);
+	for_each_round()
+		COUNT(0, n |= call4(SYS_ioctl, sv[1], FIONREAD, (long)&bytes, 0));
+	if (n || bytes != 1)
+		die("ioctl returned %ld, %d bytes", n, bytes);
+	report("", sample[0], 1, 1);
 	close_pair(sv);
 }
 
@@ -561,11 +587,11 @@ static void bench_tcp_ack(uint32_t events)
 	setsockopt(sv[0], IPPROTO_TCP, TCP_MAXSEG, &size, sizeof(size));
 	if (events)
 		add(ep, sv[0], events);
-	ROUNDS(i) {
-		COUNT(i, 0, n = sys_send(sv[0], buf, size));
+	for_each_round() {
+		COUNT(0, n = sys_send(sv[0], buf, size));
 		if (n != size)
 			die("send returned %ld", n);
-		COUNT(i, 1, n = sys_recv(sv[1], buf, size));
+		COUNT(1, n = sys_recv(sv[1], buf, size));
 		if (n != size)
 			die("recv returned %ld", n);
 	}
@@ -583,7 +609,7 @@ static void bench_tcp_ack(uint32_t events)
  * What an event loop does upon an event, by kind of registration: read until
  * EAGAIN after an edge, read what was told after a record, read once else.
  */
-static inline __attribute__((always_inline))
+static __always_inline
 long receive(int fd, uint32_t events)
 {
 	long n = MESSAGE, got;
@@ -607,9 +633,9 @@ static void bench_echo(uint32_t events)
 	add(ep[1], sv[1], events);
 	drain(ep[0]);
 	drain(ep[1]);
-	ROUNDS(i) {
+	for_each_round() {
 		n = 0;
-		COUNT(i, 0, {
+		COUNT(0, {
 			n += sys_send(sv[0], buf, MESSAGE);
 			n += sys_wait(ep[1]);
 			n += receive(sv[1], events);
@@ -618,7 +644,7 @@ static void bench_echo(uint32_t events)
 			n += receive(sv[0], events);
 		});
 		if (n != 4 * MESSAGE + 2 * expected(events))
-			die("round %d: %ld", i, n);
+			die("round %d: %ld", at, n);
 	}
 	report("", sample[0], 1, 1);
 	close_pair(sv);
@@ -648,6 +674,7 @@ static const struct bench {
 	{ "ctl_eventfd", bench_ctl_eventfd, EPOLLIN },
 	{ "ctl_tcp", bench_ctl_tcp, TCP_EVENTS },
 	{ "tcp_poll", bench_tcp_poll, POLLIN | POLLOUT },
+	{ "fionread", bench_fionread, 0 },
 	{ "tcp_ack", bench_tcp_ack, 0 },
 	{ "tcp_ack_et", bench_tcp_ack, TCP_EVENTS | EPOLLET },
 	{ "echo_lt", bench_echo, EPOLLIN | EPOLLRDHUP },
