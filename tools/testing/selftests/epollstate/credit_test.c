@@ -372,19 +372,37 @@ FIXTURE_VARIANT(link)
 
 ES_TCP_VARIANTS(link);
 
-static int es_run(const char *fmt, ...)
-	__attribute__((format(printf, 1, 2)));
-
-static int es_run(const char *fmt, ...)
+/* The path of a command, or NULL.  A shell might have a smaller one built in. */
+static const char *es_tool(const char *name)
 {
-	char cmd[512];
+	static const char * const dirs[] = {
+		"/sbin", "/usr/sbin", "/bin", "/usr/bin", "/usr/local/sbin",
+	};
+	static char path[64];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
+		if (!access(path, X_OK))
+			return path;
+	}
+	return NULL;
+}
+
+/* Runs ip or tc with the arguments given; its exit status. */
+static int es_run(const char *tool, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static int es_run(const char *tool, const char *fmt, ...)
+{
+	char args[256], cmd[512];
 	va_list ap;
-	int len;
 
 	va_start(ap, fmt);
-	len = vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	vsnprintf(args, sizeof(args), fmt, ap);
 	va_end(ap);
-	snprintf(cmd + len, sizeof(cmd) - len, " >/dev/null 2>&1");
+	snprintf(cmd, sizeof(cmd), "%s %s >/dev/null 2>&1", es_tool(tool),
+		 args);
 	return system(cmd);
 }
 
@@ -395,8 +413,7 @@ FIXTURE_SETUP(link)
 
 	ES_REQUIRE_KERNEL();
 	ES_REQUIRE_ROOT();
-	setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 0);
-	if (es_run("command -v ip && command -v tc"))
+	if (!es_tool("ip") || !es_tool("tc"))
 		SKIP(return, "ip or tc is missing");
 	self->rnd = es_seed();
 	if (es_new_netns())
@@ -414,19 +431,19 @@ FIXTURE_SETUP(link)
 	self->ns_send = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, self->ns_send);
 
-	if (es_run("ip link add es0 type veth peer name es1") ||
-	    es_run("ip link set es1 netns %d", self->holder) ||
-	    es_run("ip addr add 10.77.0.1/24 dev es0") ||
-	    es_run("ip link set es0 up"))
+	if (es_run("ip", "link add es0 type veth peer name es1") ||
+	    es_run("ip", "link set es1 netns %d", self->holder) ||
+	    es_run("ip", "addr add 10.77.0.1/24 dev es0") ||
+	    es_run("ip", "link set es0 up"))
 		SKIP(goto out, "no veth");
-	es_run("ip -6 addr add fd77::1/64 dev es0 nodad");
-	if (es_run("tc qdisc add dev es0 root netem limit 1000 delay %s "
+	es_run("ip", "-6 addr add fd77::1/64 dev es0 nodad");
+	if (es_run("tc", "qdisc add dev es0 root netem limit 1000 delay %s "
 		   "rate %s", LINK_DELAY, LINK_RATE))
 		SKIP(goto out, "no netem");
 	ASSERT_EQ(0, setns(self->ns_recv, CLONE_NEWNET));
-	ASSERT_EQ(0, es_run("ip addr add 10.77.0.2/24 dev es1"));
-	ASSERT_EQ(0, es_run("ip link set es1 up"));
-	if (es_run("ip -6 addr add fd77::2/64 dev es1 nodad") &&
+	ASSERT_EQ(0, es_run("ip", "addr add 10.77.0.2/24 dev es1"));
+	ASSERT_EQ(0, es_run("ip", "link set es1 up"));
+	if (es_run("ip", "-6 addr add fd77::2/64 dev es1 nodad") &&
 	    variant->family == AF_INET6)
 		SKIP(goto out, "no IPv6");
 
