@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Each call that delivers or registers: all do the same. */
 
+#include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <signal.h>
 
@@ -343,6 +344,34 @@ TEST_F(calls, io_uring_poll_beside_a_registration_stays_plain)
 	ASSERT_EQ(4, epoll_wait(self->ep, self->slots, 9, 0));
 	EXPECT_BASELINE(1);
 	close(r.fd);
+}
+
+/* And so must that of the older asynchronous I/O. */
+TEST_F(calls, aio_poll_beside_a_registration_stays_plain)
+{
+	struct iocb cb = {
+		.aio_lio_opcode = IOCB_CMD_POLL,
+		.aio_buf = POLLIN,
+	}, *cbs = &cb;
+	aio_context_t ctx = 0;
+	struct io_event done;
+	int sv[2];
+
+	if (syscall(SYS_io_setup, 4, &ctx))
+		SKIP(return, "no asynchronous I/O");
+	ASSERT_EQ(0, es_tcp4_pair(sv));
+	ASSERT_EQ(0, es_add(self->ep, sv[0], ES_IO | EPOLLSTATE));
+	ASSERT_EQ(4, epoll_wait(self->ep, self->slots, 9, 0));
+	cb.aio_fildes = sv[0];
+	ASSERT_EQ(1, syscall(SYS_io_submit, ctx, 1, &cbs));
+	ASSERT_EQ(10, es_write(sv[1], 10));
+	ASSERT_EQ(1, syscall(SYS_io_getevents, ctx, 1, 1, &done, NULL));
+	EXPECT_EQ(POLLIN, (int)done.res & POLLIN);
+	ASSERT_EQ(4, epoll_wait(self->ep, self->slots, 9, ES_DEADLINE_MS));
+	EXPECT_EQ(10, epollstate_record(self->slots)->rcv);
+	syscall(SYS_io_destroy, ctx);
+	close(sv[0]);
+	close(sv[1]);
 }
 
 TEST_HARNESS_MAIN

@@ -589,6 +589,13 @@ static inline bool es_no_such_type(int err)
 	       err == -ENODEV;
 }
 
+/* In a test: wait until nothing is under way between the two ends. */
+#define SETTLE()							\
+	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)))
+
+#define TCP_SETTLE()							\
+	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)))
+
 /* In FIXTURE_SETUP: a pair of the type, or SKIP. */
 #define ES_SETUP_PAIR(make_pair, sv)					\
 do {									\

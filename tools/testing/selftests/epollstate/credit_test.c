@@ -63,7 +63,7 @@ TEST_F(credit, r7_each_write_that_has_left_is_told)
 			EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
 		} while (st.outq);
 	}
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	EXPECT_EQ(0, es_pending(self->ep));
 }
 
@@ -77,8 +77,7 @@ TEST_F(credit, r7_one_byte_that_has_left_is_told)
 	for (i = 0; i < 10; i++) {
 		ASSERT_EQ(1, es_write(self->fd, 1));
 		ASSERT_TRUE(es_until(es_drain(self->peer) == 1));
-		ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-							 self->peer)));
+		SETTLE();
 		ASSERT_EQ(4, es_next(self->ep, &st));
 		EXPECT_EQ(0, st.outq);
 		EXPECT_EQ(i + 1, st.seq);
@@ -181,8 +180,7 @@ TEST_F(credit, r7_a_full_buffer_is_told_when_it_drains)
 			;
 		do {
 			es_drain(self->peer);
-			ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-								 self->peer)));
+			SETTLE();
 			if (variant->type->outq(self->fd))
 				continue;
 			ASSERT_EQ(4, es_next(self->ep, &st));
@@ -206,16 +204,14 @@ TEST_F(credit, r7_without_epollout_asked_for_space_is_never_told)
 		ASSERT_EQ(20000, es_write(self->fd, 20000));
 		do {
 			es_drain(self->peer);
-			ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-								 self->peer)));
+			SETTLE();
 		} while (variant->type->outq(self->fd));
 		EXPECT_EQ(0, es_pending(self->ep));
 	}
 	es_fill(variant->type, self->fd, self->peer);
 	do {
 		es_drain(self->peer);
-		ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-							 self->peer)));
+		SETTLE();
 	} while (variant->type->outq(self->fd));
 	EXPECT_EQ(0, es_pending(self->ep));
 }
@@ -231,7 +227,7 @@ TEST_F(credit, r7_space_comes_with_any_record)
 	ASSERT_EQ(100, es_write(self->peer, 100));
 	while (variant->type->outq(self->fd))
 		es_drain(self->peer);
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(100, st.rcv);
 	EXPECT_EQ(0, st.outq);
@@ -327,7 +323,7 @@ TEST_F_TIMEOUT(tcp_credit, r7_records_of_space_are_few_and_worth_it,
 			sent += n;
 		}
 		es_read(self->peer, es_rnd_upto(&self->rnd, 2 * unit));
-		ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+		TCP_SETTLE();
 		while (es_wait(self->ep, &st, 0) == 4) {
 			records++;
 			stalls = 0;

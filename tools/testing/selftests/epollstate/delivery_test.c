@@ -47,7 +47,7 @@ do {									\
 	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
 	ASSERT_TRUE(es_until(variant->type->rcv(self->fd) ==		\
 			     __had + (bytes)));				\
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer))); \
+	SETTLE();						\
 } while (0)
 
 TEST_F(delivery, r1_add_queues_a_baseline_when_nothing_is_ready)
@@ -194,7 +194,7 @@ TEST_F(delivery, r2_a_change_that_was_not_asked_for_is_silent)
 	EXPECT_EQ(100, st.rcv);
 	ASSERT_EQ(5000, es_write(self->fd, 5000));
 	ASSERT_EQ(5000, es_drain(self->peer));
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	ASSERT_EQ(0, variant->type->outq(self->fd));
 	EXPECT_EQ(0, es_pending(self->ep));
 }
@@ -210,7 +210,7 @@ TEST_F(delivery, r2_oneshot_is_one_record_and_silence_until_mod)
 	ARRIVE(100);
 	EXPECT_EQ(0, es_pending(self->ep));
 	ASSERT_EQ(0, es_shut_wr(self->peer));
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	EXPECT_EQ(0, es_pending(self->ep));
 
 	ASSERT_EQ(4, es_sample(self->ep, self->fd, EPOLLIN | EPOLLONESHOT,
@@ -274,7 +274,7 @@ TEST_F(delivery, r4_own_reads_are_silent)
 	/* Empty now: EPOLLIN went away, which nobody has to be told. */
 	ASSERT_EQ(5000, es_read(self->fd, 8000));
 	ASSERT_EQ(-EAGAIN, es_read(self->fd, 1));
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	EXPECT_EQ(0, es_pending(self->ep));
 }
 
@@ -347,7 +347,7 @@ TEST_F(delivery, r5_end_of_file_is_told_once)
 	EXPECT_EQ(0, st.rcv);
 	EXPECT_EQ(0, st.error);
 	EXPECT_EQ(1, st.seq);
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	EXPECT_EQ(0, es_pending(self->ep));
 	ASSERT_EQ(0, es_read(self->fd, 1));
 	EXPECT_EQ(0, es_pending(self->ep));
@@ -361,7 +361,7 @@ TEST_F(delivery, r5_data_and_end_of_file_together_are_one_record)
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 	ARRIVE(777);
 	ASSERT_EQ(0, variant->type->shut(self->peer));
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)));
+	SETTLE();
 	ASSERT_TRUE(es_until(poll(&(struct pollfd){ .fd = self->fd,
 						    .events = POLLRDHUP },
 				  1, 0) == 1));
@@ -432,8 +432,7 @@ TEST_F_TIMEOUT(delivery, r6_the_latest_record_is_never_behind, ES_TIMEOUT)
 		if (i % 50 < 49)
 			continue;
 		/* Let it come to rest, read what is told, compare. */
-		ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-							 self->peer)));
+		SETTLE();
 		while (es_wait(self->ep, &st, 0) == 4) {
 			ASSERT_EQ(next_seq, st.seq);
 			next_seq++;
@@ -445,8 +444,7 @@ TEST_F_TIMEOUT(delivery, r6_the_latest_record_is_never_behind, ES_TIMEOUT)
 	/* All that was sent leaves, and the last record says so. */
 	do {
 		es_drain(self->peer);
-		ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-							 self->peer)));
+		SETTLE();
 	} while (variant->type->outq(self->fd) > 0 ||
 		 variant->type->rcv(self->peer) > 0);
 	while (es_wait(self->ep, &st, 0) == 4) {

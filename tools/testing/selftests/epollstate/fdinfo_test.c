@@ -111,8 +111,7 @@ TEST_F(fdinfo, it_shows_what_was_told_last)
 	EXPECT_TOLD(st);
 	for (i = 1; i < 4; i++) {
 		ASSERT_EQ(100 * i, es_write(self->peer, 100 * i));
-		ASSERT_TRUE(es_until(variant->type->idle(self->fd,
-							 self->peer)));
+		SETTLE();
 		/* What happened since, it does not know. */
 		EXPECT_TOLD(st);
 		ASSERT_EQ(4, es_wait(self->ep, &st, 0));

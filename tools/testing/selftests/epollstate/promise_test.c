@@ -125,8 +125,7 @@ TEST_F_TIMEOUT(promise, one_write_of_snd_is_taken_whole_when_jammed,
 			}
 			do {
 				es_drain(self->peer);
-				ASSERT_TRUE(es_until(es_tcp_idle(self->fd,
-							self->peer)));
+				TCP_SETTLE();
 			} while (es_siocoutq(self->fd) &&
 				 es_rnd(&self->rnd) % 4);
 		}

@@ -42,7 +42,7 @@ FIXTURE_TEARDOWN(share)
 #define ARRIVE(bytes)							\
 do {									\
 	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer))); \
+	SETTLE();						\
 } while (0)
 
 TEST_F(share, a_dup_is_a_registration_of_its_own)

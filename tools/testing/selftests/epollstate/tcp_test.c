@@ -46,7 +46,7 @@ FIXTURE_TEARDOWN(tcp)
 #define ARRIVE(bytes)							\
 do {									\
 	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
-	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));	\
+	TCP_SETTLE();						\
 } while (0)
 
 #define REGISTER(events, st)						\
@@ -269,7 +269,7 @@ TEST_F(tcp, rcv_ends_at_the_urgent_mark)
 	EXPECT_EQ(EPOLLSTATE | EPOLLIN | EPOLLOUT | EPOLLPRI, st.events);
 	EXPECT_EQ(100, st.rcv);
 	ASSERT_EQ(200, es_write(self->peer, 200));
-	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+	TCP_SETTLE();
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	/* The promise: so much is returned by one read, and no more. */
 	EXPECT_EQ(100, st.rcv);
@@ -289,7 +289,7 @@ TEST_F(tcp, urgent_data_inline_is_ordinary_data)
 	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
 	ASSERT_EQ(200, es_write(self->peer, 200));
 	ASSERT_TRUE(es_until(es_fionread(self->fd) == 301));
-	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+	TCP_SETTLE();
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(301, st.rcv);
 	EXPECT_TRUE(st.events & EPOLLPRI);
@@ -373,7 +373,7 @@ TEST_F(tcp, snd_obeys_tcp_notsent_lowat)
 	/* Room under the mark comes back as data is sent. */
 	do {
 		es_drain(self->peer);
-		ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)));
+		TCP_SETTLE();
 	} while (es_siocoutq(self->fd));
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
