@@ -92,37 +92,14 @@
 			 EPOLLMSG | EPOLLRDHUP)
 
 /**
- * struct ep_state - what an EPOLLSTATE registration remembers
- * @ps: the state told last, and the one being sampled; they change places
- * @now: index of the one being sampled
- * @seq: number of the next record
- * @told_events: events of the last record that still held when last seen
- * @shown_events: slot-0 events of the last record; 0 if there was none
- * @pending: a full record is owed, whatever the file says (ADD, MOD)
- *
- * All protected by ep->mtx.
- */
-struct ep_state {
-	struct poll_state	ps[2];
-	u32			now;
-	u32			seq;
-	__poll_t		told_events;
-	__poll_t		shown_events;
-	bool			pending;
-};
-
-/**
- * ep_state_refuses - check an epoll_ctl(2) request that may name EPOLLSTATE
- * @event: the request; EPOLLET is added to it when EPOLLSTATE is set
+ * ep_state_bad_request - is a request with EPOLLSTATE one that makes no sense?
+ * @event: the request; EPOLLET is added
  * @target_is_epoll: the file to be watched is itself an epoll
  *
  * Return: true if the request is to fail with -EINVAL.
  */
-bool ep_state_refuses(struct epoll_event *event, bool target_is_epoll)
+bool ep_state_bad_request(struct epoll_event *event, bool target_is_epoll)
 {
-	if (!(event->events & EPOLLSTATE))
-		return false;
-
 	event->events |= EPOLLET;
 	return target_is_epoll || (event->events & ~EP_STATE_OK_BITS);
 }
@@ -141,9 +118,8 @@ static bool ep_state_file_reports(struct file *file)
 }
 
 /**
- * ep_state_attach - give a registration its EPOLLSTATE part, if it wants one
+ * ep_state_create - make the EPOLLSTATE part of a registration
  * @ref: where the registration keeps it
- * @event: the request
  * @file: the watched file, referenced by the caller
  * @user: who pays for it
  * @max: the limit of watches of a user
@@ -152,13 +128,11 @@ static bool ep_state_file_reports(struct file *file)
  * Return: 0; -EOPNOTSUPP if @file cannot report its state; -ENOSPC if the user
  * has no watch left; -ENOMEM.  On error nothing is changed.
  */
-int ep_state_attach(struct ep_state_ref *ref, const struct epoll_event *event,
-		    struct file *file, struct user_struct *user, long max)
+int ep_state_create(struct ep_state_ref *ref, struct file *file,
+		    struct user_struct *user, long max)
 {
 	struct ep_state *st;
 
-	if (!(event->events & EPOLLSTATE))
-		return 0;
 	if (!ep_state_file_reports(file))
 		return -EOPNOTSUPP;
 	if (percpu_counter_compare(&user->epoll_watches, max) >= 0)
@@ -171,76 +145,24 @@ int ep_state_attach(struct ep_state_ref *ref, const struct epoll_event *event,
 	percpu_counter_inc(&user->epoll_watches);
 	st->ps[0].told = &st->ps[1];
 	st->ps[1].told = &st->ps[0];
+	st->now = &st->ps[0];
 	st->pending = true;
 	ref->st = st;
 	return 0;
 }
 
 /**
- * ep_state_detach - drop the EPOLLSTATE part of a registration, if it has one
+ * ep_state_destroy - free the EPOLLSTATE part of a registration
  * @ref: where the registration keeps it
  * @user: who paid for it
  *
  * Context: under ep->mtx.
  */
-void ep_state_detach(struct ep_state_ref *ref, struct user_struct *user)
+void ep_state_destroy(struct ep_state_ref *ref, struct user_struct *user)
 {
-	if (!ref->st)
-		return;
-
 	kfree(ref->st);
 	ref->st = NULL;
 	percpu_counter_dec(&user->epoll_watches);
-}
-
-/**
- * ep_state_modify - let EPOLL_CTL_MOD add, keep or drop EPOLLSTATE
- * @ref: where the registration keeps its EPOLLSTATE part
- * @event: the request
- * @file: the watched file, referenced by the caller
- * @user: who pays
- * @max: the limit of watches of a user
- *
- * A registration that keeps EPOLLSTATE owes a full record afterwards.  Its
- * file is not asked again whether it can report: if it has lost that, its
- * events come as plain edges, after MOD as before.
- *
- * Context: process context under ep->mtx; may sleep.
- * Return: as ep_state_attach(); on error the registration is as it was.
- */
-int ep_state_modify(struct ep_state_ref *ref, const struct epoll_event *event,
-		    struct file *file, struct user_struct *user, long max)
-{
-	if (!ref->st)
-		return ep_state_attach(ref, event, file, user, max);
-
-	if (event->events & EPOLLSTATE)
-		ref->st->pending = true;
-	else
-		ep_state_detach(ref, user);
-	return 0;
-}
-
-/* True iff a full record is owed even if the file reports no event. */
-bool ep_state_pending(const struct ep_state_ref *ref)
-{
-	return ref->st && ref->st->pending;
-}
-
-/**
- * ep_state_ask - make a poll table ask the file for its state
- * @ref: an EPOLLSTATE registration
- * @pt: the table for one call of ->poll
- *
- * Context: under ep->mtx.
- */
-void ep_state_ask(const struct ep_state_ref *ref, poll_table *pt)
-{
-	struct poll_state *now = &ref->st->ps[ref->st->now];
-
-	now->kind = POLL_STATE_NONE;
-	pt->_qproc = NULL;
-	pt->_state = now;
 }
 
 /* True iff @now holds send space that @told did not: enough, or all of it. */
@@ -256,7 +178,7 @@ static bool ep_state_out_news(const struct poll_state *now,
 
 /**
  * ep_state_news - is there anything to tell that was not told?
- * @ref: an EPOLLSTATE registration whose file was just polled
+ * @st: the registration, whose file was just polled
  * @revents: the events that ->poll returned, of those requested
  * @requested: the event mask of the registration
  *
@@ -264,11 +186,10 @@ static bool ep_state_out_news(const struct poll_state *now,
  * Return: 0 if there is nothing to tell; the events with EPOLLSTATE set if a
  * record is due; the events alone if the file no longer reports its state.
  */
-__poll_t ep_state_news(const struct ep_state_ref *ref, __poll_t revents,
+__poll_t ep_state_news(struct ep_state *st, __poll_t revents,
 		       __poll_t requested)
 {
-	struct ep_state *st = ref->st;
-	const struct poll_state *now = &st->ps[st->now];
+	const struct poll_state *now = st->now;
 	const struct poll_state *told = now->told;
 
 	if (unlikely(now->kind == POLL_STATE_NONE))
@@ -343,48 +264,47 @@ fault:
 #endif
 
 /**
- * ep_state_deliver - write what ep_state_news() found to user space
- * @ref: an EPOLLSTATE registration
- * @revents: what ep_state_news() returned
- * @data: the caller's cookie
- * @uevents: the next free slot; advanced by what was written
+ * ep_state_deliver - tell user space what is news
+ * @ref: an EPOLLSTATE registration, whose file was just polled
+ * @revents: the events that ->poll returned, of those requested
+ * @event: the registration's event mask and cookie
+ * @uevents: the next free slot
  * @room: free slots
  *
- * Context: process context under ep->mtx; may fault.
- * Return: slots written: 0, EPOLL_STATE_SLOTS, or 1 for an ordinary event;
- * -EFAULT; -EINVAL if a record is due and does not fit.  On error nothing was
- * told: the caller keeps the item queued, and it is sampled anew.
+ * Context: process context under ep->mtx, after ep_state_ask() and ->poll;
+ * may fault.
+ * Return: slots written: 0 if there is nothing to tell, EPOLL_STATE_SLOTS, or
+ * 1 for an ordinary event; -EFAULT; -EINVAL if a record is due and does not
+ * fit.  On error nothing was told: the caller keeps the item queued, and it is
+ * sampled anew.
  */
 int ep_state_deliver(const struct ep_state_ref *ref, __poll_t revents,
-		     u64 data, struct epoll_event __user **uevents, int room)
+		     const struct epoll_event *event,
+		     struct epoll_event __user *uevents, int room)
 {
 	struct ep_state *st = ref->st;
-	const struct poll_state *now = &st->ps[st->now];
-	struct epoll_event __user *next;
+	struct poll_state *now = st->now;
 
-	if (!revents)
-		return 0;
-
+	revents = ep_state_news(st, revents, event->events);
 	if (unlikely(!(revents & EPOLLSTATE))) {
-		next = epoll_put_uevent(revents, data, *uevents);
-		if (!next)
-			return -EFAULT;
-		*uevents = next;
-		return 1;
+		if (!revents)
+			return 0;
+		return epoll_put_uevent(revents, event->data, uevents) ?
+			1 : -EFAULT;
 	}
 
-	if (room < EPOLL_STATE_SLOTS)
+	if (unlikely(room < EPOLL_STATE_SLOTS))
 		return -EINVAL;
-	if (!ep_state_put(*uevents, revents, data, now, st->seq))
+	if (!ep_state_put(uevents, revents, event->data, now, st->seq))
 		return -EFAULT;
-	*uevents += EPOLL_STATE_SLOTS;
 
-	trace_epoll_state(revents, data, now, st->seq);
+	trace_epoll_state(revents, event->data, now, st->seq);
 	st->seq++;
 	st->told_events = revents;
 	st->shown_events = revents;
 	st->pending = false;
-	st->now ^= 1;
+	/* What was told is kept; the next sample goes where the last one was. */
+	st->now = now->told;
 	return EPOLL_STATE_SLOTS;
 }
 
@@ -401,7 +321,7 @@ void ep_state_show_fdinfo(const struct ep_state_ref *ref, struct seq_file *m)
 	const struct poll_state *told;
 
 	if (st) {
-		told = st->ps[st->now].told;
+		told = st->now->told;
 		seq_printf(m, " told:%8x rcv:%u snd:%u outq:%u msgs:%u error:%u seq:%u",
 			   (__force u32)st->shown_events, told->rcv, told->snd,
 			   told->outq, told->msgs, told->error,

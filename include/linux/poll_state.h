@@ -45,7 +45,7 @@ enum poll_state_kind {
  * others sleep; it arms whatever wake-up it depends on before it samples.
  */
 struct poll_state {
-	const struct poll_state	*told;
+	struct poll_state	*told;
 	enum poll_state_kind	kind;
 	u32			rcv;
 	u32			snd;

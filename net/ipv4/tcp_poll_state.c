@@ -67,28 +67,36 @@
 #include <net/tcp.h>
 #include <net/tcp_poll_state.h>
 
-/* True iff the low-water mark rather than the buffer bounds what is queued. */
-static bool tcp_has_lowat(const struct sock *sk, u32 lowat)
+/*
+ * What bounds the bytes to be sent that may be queued: the buffer, or the
+ * low-water mark of those not sent yet, if that is less.
+ */
+struct tcp_out {
+	u32 sndbuf;
+	u32 lowat;
+};
+
+static inline struct tcp_out tcp_out_bounds(const struct sock *sk)
 {
-	return lowat < READ_ONCE(sk->sk_sndbuf);
+	return (struct tcp_out) {
+		.sndbuf = READ_ONCE(sk->sk_sndbuf),
+		.lowat = tcp_notsent_lowat(tcp_sk(sk)),
+	};
 }
 
 /* How far has data left?  Only differences matter. */
-static u32 tcp_out_pos(const struct sock *sk)
+static inline u32 tcp_out_pos(const struct tcp_sock *tp, struct tcp_out out,
+			      u32 una)
 {
-	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 pos = READ_ONCE(tp->snd_una);
-
-	if (unlikely(tcp_has_lowat(sk, tcp_notsent_lowat(tp))))
-		pos += READ_ONCE(tp->snd_nxt);
-	return pos;
+	if (unlikely(out.lowat < out.sndbuf))
+		una += READ_ONCE(tp->snd_nxt);
+	return una;
 }
 
 /* How far does tcp_out_pos() have to move to be worth telling? */
-static u32 tcp_out_step(const struct sock *sk)
+static inline u32 tcp_out_step(struct tcp_out out)
 {
-	return min_t(u32, READ_ONCE(sk->sk_sndbuf),
-		     tcp_notsent_lowat(tcp_sk(sk))) >> 2;
+	return min(out.sndbuf, out.lowat) >> 2;
 }
 
 /*
@@ -98,13 +106,15 @@ static u32 tcp_out_step(const struct sock *sk)
 static bool tcp_space_is_news(const struct sock *sk, u32 base)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 moved = tcp_out_pos(sk) - base;
+	struct tcp_out out = tcp_out_bounds(sk);
+	u32 una = READ_ONCE(tp->snd_una);
+	u32 moved = tcp_out_pos(tp, out, una) - base;
 
 	if (!moved)
 		return false;
-	if (READ_ONCE(tp->snd_una) == READ_ONCE(tp->write_seq))
+	if (una == READ_ONCE(tp->write_seq))
 		return true;
-	return moved >= tcp_out_step(sk) && __sk_stream_is_writeable(sk, 1);
+	return moved >= tcp_out_step(out) && __sk_stream_is_writeable(sk, 1);
 }
 
 /**
@@ -183,7 +193,8 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
 		/* About to be told: count from here. */
 		if (told->kind == POLL_STATE_NONE ||
 		    tcp_space_is_news(sk, base))
-			base = tcp_out_pos(sk);
+			base = tcp_out_pos(tp, tcp_out_bounds(sk),
+					   READ_ONCE(tp->snd_una));
 		WRITE_ONCE(tp->poll_base, base);
 		smp_mb__before_atomic();
 		set_bit(SOCK_POLL_STATE, flags);
@@ -225,96 +236,105 @@ static u32 tcp_size_goal(struct sock *sk)
 	return max(segs * mss, mss);
 }
 
+/* What a segment takes besides its payload, see tcp_stream_alloc_skb(). */
+#define TCP_SEGMENT_OVERHEAD	SKB_TRUESIZE(MAX_TCP_HEADER + 2 * L1_CACHE_BYTES)
+
 /* Bytes that one write takes; @end is write_seq. */
-static u32 tcp_snd_bytes(struct sock *sk, u32 end)
+static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end)
 {
-	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 unsent = end - READ_ONCE(tp->snd_nxt);
-	u32 lowat = tcp_notsent_lowat(tp);
-	int free = sk_stream_wspace(sk);
-	u32 goal, rest = 0, snd;
+	u32 unsent = end - READ_ONCE(tcp_sk(sk)->snd_nxt);
+	int free = out.sndbuf - READ_ONCE(sk->sk_wmem_queued);
+	u32 goal, cost, snd = 0;
 
 	if (free <= 0)
 		return 0;
 
 	/* The last segment, if it was not sent, is filled up first. */
 	goal = tcp_size_goal(sk);
-	if (unsent && unsent % goal)
-		rest = goal - unsent % goal;
-	snd = rest;
-	free -= rest;
-	if (free > 0) {
-		u32 cost = goal + SKB_TRUESIZE(MAX_TCP_HEADER);
-
-		snd += free <= cost ? goal : DIV_ROUND_UP(free, cost) * goal;
+	if (unsent && unsent % goal) {
+		snd = goal - unsent % goal;
+		free -= snd;
 	}
+	cost = goal + TCP_SEGMENT_OVERHEAD;
+	if (free > (int)cost)
+		snd += DIV_ROUND_UP(free, cost) * goal;
+	else if (free > 0)
+		snd += goal;
 
-	if (unlikely(tcp_has_lowat(sk, lowat)))
-		snd = unsent < lowat ? min(snd, lowat - unsent) : 0;
+	if (unlikely(out.lowat < out.sndbuf))
+		snd = unsent < out.lowat ? min(snd, out.lowat - unsent) : 0;
 	return snd;
 }
 
-/* True iff what is written now is queued, and not refused or kept waiting. */
-static bool tcp_takes_data(const struct sock *sk, int state)
+/* The states in which tcp_sample() finds nothing out of the ordinary. */
+#define TCPF_STREAMING	(TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)
+#define TCPF_OPENING	(TCPF_SYN_SENT | TCPF_SYN_RECV)
+
+/* Room before the connection is established: what goes with the SYN or after. */
+static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state)
 {
-	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
-	    READ_ONCE(sk->sk_err))
-		return false;
-	if (likely((1 << state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)))
-		return true;
-	return state == TCP_SYN_RECV &&
-	       rcu_access_pointer(tcp_sk(sk)->fastopen_rsk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	if (state == TCP_SYN_RECV && rcu_access_pointer(tp->fastopen_rsk))
+		return tcp_snd_bytes(sk, out, READ_ONCE(tp->write_seq));
+	if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk))
+		return tp->mss_cache - MAX_TCP_OPTION_SPACE;
+	return 0;
+}
+
+/*
+ * Promise @snd bytes from @end on, unless more is promised already.  What is
+ * further ahead than any promise is one of long ago, or none.
+ */
+static inline void tcp_promise(struct tcp_sock *tp, u32 end, u32 snd)
+{
+	u32 left = READ_ONCE(tp->poll_promise) - end;
+
+	if (left != snd && (left < snd || left > INT_MAX / 2))
+		WRITE_ONCE(tp->poll_promise, end + snd);
 }
 
 static void tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
 {
+	struct tcp_out out = tcp_out_bounds(sk);
 	int state = inet_sk_state_load(sk);
 	struct tcp_sock *tp = tcp_sk(sk);
-	u32 una, end, rcv_nxt;
+	u32 una = READ_ONCE(tp->snd_una);
+	u32 end = READ_ONCE(tp->write_seq);
+	u32 rcv_nxt = READ_ONCE(tp->rcv_nxt);
 
+	ps->kind = POLL_STATE_COUNTED;
+	ps->rcv = tcp_rcv_bytes(sk, rcv_nxt);
+	ps->snd = 0;
+	ps->outq = end - una;
 	ps->msgs = 0;
 	ps->error = READ_ONCE(sk->sk_err);
-	if (unlikely(state == TCP_LISTEN)) {
+	ps->in_pos = rcv_nxt;
+	ps->out_pos = tcp_out_pos(tp, out, una);
+	ps->out_step = tcp_out_step(out);
+
+	if (likely((1 << state) & TCPF_STREAMING)) {
+		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || ps->error)
+			goto out;
+		ps->snd = tcp_snd_bytes(sk, out, end);
+		tcp_promise(tp, end, ps->snd);
+	} else if ((1 << state) & TCPF_OPENING) {
 		ps->rcv = 0;
-		ps->snd = 0;
+		ps->outq = 0;
+		if (!ps->error)
+			ps->snd = tcp_fastopen_bytes(sk, out, state);
+	} else if (state == TCP_LISTEN) {
+		ps->rcv = 0;
 		ps->outq = 0;
 		ps->msgs = READ_ONCE(sk->sk_ack_backlog);
 		ps->kind = POLL_STATE_UNCOUNTED;
-		return;
 	}
-
-	una = READ_ONCE(tp->snd_una);
-	end = READ_ONCE(tp->write_seq);
-	rcv_nxt = READ_ONCE(tp->rcv_nxt);
-	ps->in_pos = rcv_nxt;
-	ps->out_pos = tcp_out_pos(sk);
-	ps->out_step = tcp_out_step(sk);
-	ps->kind = POLL_STATE_COUNTED;
-
-	if (unlikely((1 << state) & (TCPF_SYN_SENT | TCPF_SYN_RECV))) {
-		ps->rcv = 0;
-		ps->outq = 0;
-	} else {
-		ps->rcv = tcp_rcv_bytes(sk, rcv_nxt);
-		ps->outq = end - una;
-	}
-
-	if (likely(tcp_takes_data(sk, state))) {
-		ps->snd = tcp_snd_bytes(sk, end);
-		if (after(end + ps->snd, READ_ONCE(tp->poll_promise)))
-			WRITE_ONCE(tp->poll_promise, end + ps->snd);
-	} else if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk)) {
-		/* What is written now goes out with the SYN. */
-		ps->snd = tp->mss_cache - MAX_TCP_OPTION_SPACE;
-	} else {
-		ps->snd = 0;
-	}
-
+out:
 	/*
 	 * A reader who is short of memory is woken without a new byte, just to
 	 * make it drain: that is to be told as well.
 	 */
-	if (unlikely(rcv_nxt == ps->told->in_pos && ps->rcv) &&
+	if (rcv_nxt == ps->told->in_pos && ps->rcv &&
 	    !(mask & EPOLLRDHUP) && tcp_rmem_pressure(sk))
 		ps->kind = POLL_STATE_UNCOUNTED;
 }
