@@ -185,25 +185,27 @@ TEST_F_TIMEOUT(promise, it_is_kept_per_byte_when_jammed, ES_TIMEOUT)
 	}
 }
 
-/* Compared with what a write of far too much really got in. */
+/*
+ * Compared with what a write of far too much really got in.  Nothing leaves
+ * meanwhile, so that the room is what it was when it was sampled.  The room is
+ * handed out in segments: once the buffer is partly filled, one of them more
+ * or less is allowed for.
+ */
 TEST_F_TIMEOUT(promise, snd_is_at_least_nine_tenths_of_what_is_taken,
 	       ES_TIMEOUT)
 {
 	struct epoll_state st;
 	int worst = 100, tight;
+	int sndbuf, i;
 	ssize_t took;
 	size_t b;
-	int i;
 
 	for (b = 0; b < ARRAY_SIZE(es_sndbufs); b++) {
-		if (es_sndbufs[b] && es_sndbufs[b] < 65536)
-			continue;
 		NEW_PAIR(es_sndbufs[b], 8192);
+		sndbuf = es_int_opt(self->fd, SOL_SOCKET, SO_SNDBUF);
+		if (sndbuf < 65536)
+			continue;
 		for (i = 0; i < 3; i++) {
-			/*
-			 * Nothing leaves meanwhile, so that the room is what
-			 * it was when it was sampled.
-			 */
 			ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 			if (i)
 				es_write(self->fd,
@@ -214,11 +216,12 @@ TEST_F_TIMEOUT(promise, snd_is_at_least_nine_tenths_of_what_is_taken,
 				LOG_CASE(st);
 			}
 			tight = st.snd * 100ULL / took;
-			EXPECT_LE(90, tight) {
+			EXPECT_TRUE(tight >= 90 ||
+				    (i && took - st.snd <= sndbuf / 20)) {
 				LOG_CASE(st);
 				TH_LOG("took %zd", took);
 			}
-			if (tight < worst)
+			if (!i && tight < worst)
 				worst = tight;
 			while (es_siocoutq(self->fd)) {
 				es_drain(self->peer);
