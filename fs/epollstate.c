@@ -173,7 +173,8 @@ static bool ep_state_out_news(const struct poll_state *now,
 
 	if (!now->outq)
 		return moved || told->outq;
-	return moved >= now->out_step && (revents & EP_STATE_OUT);
+	return moved >= min(now->out_step, told->out_step) &&
+	       (revents & EP_STATE_OUT);
 }
 
 /**

@@ -11,15 +11,13 @@
 
 /**
  * eventfd_poll_state - report the state of an eventfd
- * @wait: the poll table of the EPOLLSTATE registration
- * @events: the mask that eventfd_poll() has just computed
+ * @ps: where to
+ * @events: the mask that eventfd_poll() computed
  *
  * Context: any; reads nothing but its arguments.
  */
-void eventfd_poll_state(poll_table *wait, __poll_t events)
+void eventfd_poll_state(struct poll_state *ps, __poll_t events)
 {
-	struct poll_state *ps = poll_table_take_state(wait);
-
 	ps->rcv = events & EPOLLIN ? sizeof(u64) : 0;
 	ps->snd = events & EPOLLOUT ? sizeof(u64) : 0;
 	ps->outq = 0;

@@ -80,7 +80,7 @@ static inline struct poll_state *poll_table_take_state(poll_table *p)
 	return ps;
 }
 
-void eventfd_poll_state(poll_table *wait, __poll_t events);
+void eventfd_poll_state(struct poll_state *ps, __poll_t events);
 
 #else
 
@@ -93,7 +93,12 @@ static inline void poll_table_no_state(poll_table *p)
 {
 }
 
-static inline void eventfd_poll_state(poll_table *wait, __poll_t events)
+static inline struct poll_state *poll_table_take_state(poll_table *p)
+{
+	return NULL;
+}
+
+static inline void eventfd_poll_state(struct poll_state *ps, __poll_t events)
 {
 }
 

@@ -35,12 +35,13 @@
  * Stock TCP tells of send space only after a write or a poll found none
  * (SOCK_NOSPACE).  One who writes no more than was promised never gets there.
  * SOCK_POLL_STATE in the socket's flags asks tcp_check_space() to look when
- * ACKs come in, and tp->poll_base says where counting starts: the position
- * that was told to whoever waits longest.
+ * ACKs come in.  tp->poll_base says where counting starts (the position that
+ * was told to whoever waits longest), tp->poll_step how far a step is.
  *
  *	position	tp->snd_una; with TCP_NOTSENT_LOWAT below the send
  *			buffer, where bytes leave twice, snd_una + snd_nxt
  *	step		a quarter of the send buffer (or of the low-water mark)
+ *			as it was when the base was told
  *	due		a step away from the base, and writable as EPOLLOUT has
  *			it; or moved at all, and the queue has run empty
  *
@@ -57,6 +58,9 @@
  *
  * Either the ACK sees the flag, or the sample sees what the ACK moved.  Never
  * arm after sampling: an ACK in between would be lost.
+ *
+ * Auto-tuning grows the buffer when an ACK finds it less than a third free, as
+ * it does for a sender that found no space.
  *
  * Two epolls that arm at the same time may leave the later of their two bases;
  * the one that loses is told up to a step late, or when the queue runs empty.
@@ -100,10 +104,11 @@ static inline u32 tcp_out_step(struct tcp_out out)
 }
 
 /*
- * True iff space came back since @base that is worth telling.  Context: any;
- * exact under the socket lock.
+ * True iff space came back since @base that is worth telling: a step away, as
+ * steps were when @base was told.  (Auto-tuning may have made them larger.)
+ * Context: any; exact under the socket lock.
  */
-static bool tcp_space_is_news(const struct sock *sk, u32 base)
+static bool tcp_space_is_news(const struct sock *sk, u32 base, u32 step)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	struct tcp_out out = tcp_out_bounds(sk);
@@ -114,7 +119,8 @@ static bool tcp_space_is_news(const struct sock *sk, u32 base)
 		return false;
 	if (una == READ_ONCE(tp->write_seq))
 		return true;
-	return moved >= tcp_out_step(out) && __sk_stream_is_writeable(sk, 1);
+	return moved >= min(step, tcp_out_step(out)) &&
+	       __sk_stream_is_writeable(sk, 1);
 }
 
 /**
@@ -127,7 +133,10 @@ static bool tcp_space_is_news(const struct sock *sk, u32 base)
  */
 bool tcp_poll_state_due(struct sock *sk)
 {
-	if (!tcp_space_is_news(sk, READ_ONCE(tcp_sk(sk)->poll_base)))
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	if (!tcp_space_is_news(sk, READ_ONCE(tp->poll_base),
+			       READ_ONCE(tp->poll_step)))
 		return false;
 
 	clear_bit(SOCK_POLL_STATE, &sk->sk_socket->flags);
@@ -154,6 +163,15 @@ void tcp_poll_state_wake(struct sock *sk)
 	rcu_read_unlock();
 }
 
+/*
+ * No promise is larger: the buffer is never overdrawn by more than a segment.
+ * What seems to be further ahead was promised long ago, or never.
+ */
+static inline u32 tcp_promise_max(u32 sndbuf)
+{
+	return sndbuf + 2 * GSO_LEGACY_MAX_SIZE;
+}
+
 /**
  * tcp_poll_state_promised - may a segment be started on a full send buffer?
  * @sk: a socket with no send space left
@@ -168,11 +186,10 @@ bool tcp_poll_state_promised(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u32 left = READ_ONCE(tp->poll_promise) - tp->write_seq;
-	int bound = max_t(int, READ_ONCE(sk->sk_sndbuf),
-			  2 * GSO_LEGACY_MAX_SIZE);
 
-	return left - 1 < bound + GSO_LEGACY_MAX_SIZE &&
-	       -sk_stream_wspace(sk) < bound;
+	return left && left <= tcp_promise_max(sk->sk_sndbuf) &&
+	       -sk_stream_wspace(sk) < max_t(int, sk->sk_sndbuf,
+					     2 * GSO_LEGACY_MAX_SIZE);
 }
 
 /*
@@ -183,19 +200,24 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
 {
 	unsigned long *flags = &sk->sk_socket->flags;
 	struct tcp_sock *tp = tcp_sk(sk);
-	u32 base = told->out_pos;
+	u32 base = told->out_pos, step = told->out_step;
 
 	if (likely(test_bit(SOCK_POLL_STATE, flags))) {
 		if (likely(!before(base, READ_ONCE(tp->poll_base))))
 			return;
 		WRITE_ONCE(tp->poll_base, base);
+		WRITE_ONCE(tp->poll_step, step);
 	} else {
 		/* About to be told: count from here. */
 		if (told->kind == POLL_STATE_NONE ||
-		    tcp_space_is_news(sk, base))
-			base = tcp_out_pos(tp, tcp_out_bounds(sk),
-					   READ_ONCE(tp->snd_una));
+		    tcp_space_is_news(sk, base, step)) {
+			struct tcp_out out = tcp_out_bounds(sk);
+
+			base = tcp_out_pos(tp, out, READ_ONCE(tp->snd_una));
+			step = tcp_out_step(out);
+		}
 		WRITE_ONCE(tp->poll_base, base);
+		WRITE_ONCE(tp->poll_step, step);
 		smp_mb__before_atomic();
 		set_bit(SOCK_POLL_STATE, flags);
 	}
@@ -282,15 +304,13 @@ static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state)
 	return 0;
 }
 
-/*
- * Promise @snd bytes from @end on, unless more is promised already.  What is
- * further ahead than any promise is one of long ago, or none.
- */
-static inline void tcp_promise(struct tcp_sock *tp, u32 end, u32 snd)
+/* Promise @snd bytes from @end on, unless more is promised already. */
+static inline void tcp_promise(struct tcp_sock *tp, struct tcp_out out,
+			       u32 end, u32 snd)
 {
 	u32 left = READ_ONCE(tp->poll_promise) - end;
 
-	if (left != snd && (left < snd || left > INT_MAX / 2))
+	if (left != snd && (left < snd || left > tcp_promise_max(out.sndbuf)))
 		WRITE_ONCE(tp->poll_promise, end + snd);
 }
 
@@ -317,7 +337,7 @@ static void tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
 		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || ps->error)
 			goto out;
 		ps->snd = tcp_snd_bytes(sk, out, end);
-		tcp_promise(tp, end, ps->snd);
+		tcp_promise(tp, out, end, ps->snd);
 	} else if ((1 << state) & TCPF_OPENING) {
 		ps->rcv = 0;
 		ps->outq = 0;
