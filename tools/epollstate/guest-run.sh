@@ -33,13 +33,15 @@ done
 # A slow reader with little room for what it does not read.
 /sbin/ip netns exec client sh -c 'echo 4096 32768 65536 >/proc/sys/net/ipv4/tcp_rmem'
 
-# The head of each connection's rows, then about one a second.
+# The head of each connection's rows, then about one a second, and those with
+# which a half of the connection ends.
 mkfifo "$run/table"
 awk -v most="${ROWS:-60}" '
 	NR <= 2 { print; fflush(); next }
-	{ n[$2]++; all++ }
-	shown >= most || n[$2] > 8 && $1 < due[$2] + 0 { next }
-	{ print; fflush(); shown++; due[$2] = $1 + 1.0 }
+	{ n[$2]++; all++; ends = / RDHUP/ + / HUP/ }
+	ends == ended[$2] + 0 &&
+		(shown >= most || n[$2] > 8 && $1 < due[$2] + 0) { next }
+	{ print; fflush(); shown++; due[$2] = $1 + 1.0; ended[$2] = ends }
 	END { printf "%d of %d rows shown\n", shown, all }' <"$run/table" &
 table=$!
 
