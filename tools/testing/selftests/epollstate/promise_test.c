@@ -188,8 +188,9 @@ TEST_F_TIMEOUT(promise, it_is_kept_per_byte_when_jammed, ES_TIMEOUT)
 TEST_F_TIMEOUT(promise, snd_is_at_least_nine_tenths_of_what_is_taken,
 	       ES_TIMEOUT)
 {
-	int worst = 100, tight, sndbuf, i;
+	int worst = 100, tight, sndbuf, extra, i;
 	struct epoll_state st;
+	struct tcp_info ti;
 	ssize_t took;
 
 	for (i = 0; i < 2 * (int)ARRAY_SIZE(es_sndbufs); i++) {
@@ -201,17 +202,28 @@ TEST_F_TIMEOUT(promise, snd_is_at_least_nine_tenths_of_what_is_taken,
 		if (i & 1)
 			es_write(self->fd, es_rnd_upto(&self->rnd, 30000));
 		SAMPLE(&st);
+		/*
+		 * Newer kernels move bytes from the second segment into the
+		 * first while they try to send it, up to the congestion
+		 * window.  Where two segments are the whole buffer, as here,
+		 * a write that meets such a move takes that much more; no
+		 * promise can be made of it.
+		 */
+		ti = es_tcp_info(self->fd);
+		extra = sndbuf / 20 * (i & 1);
+		if (sndbuf < 131072)
+			extra = ti.tcpi_snd_cwnd * ti.tcpi_snd_mss -
+				(st.snd + st.outq) / 2;
 		took = es_write(self->fd, ES_BUF_SIZE);
 		ASSERT_LE(st.snd, took) {
 			LOG_CASE(st);
 		}
 		tight = st.snd * 100ULL / took;
-		EXPECT_TRUE(tight >= 90 ||
-			    (i & 1 && took - st.snd <= sndbuf / 20)) {
+		EXPECT_TRUE(tight >= 90 || took - st.snd <= extra) {
 			LOG_CASE(st);
 			TH_LOG("took %zd", took);
 		}
-		if (!(i & 1) && tight < worst)
+		if (!(i & 1) && sndbuf >= 131072 && tight < worst)
 			worst = tight;
 	}
 	printf("# snd was %d %% of what was taken, or more\n", worst);
