@@ -195,6 +195,8 @@ __poll_t ep_state_news(struct ep_state *st, __poll_t revents,
 
 	if (unlikely(now->kind == POLL_STATE_NONE))
 		return revents;
+	if (unlikely(!(requested & EPOLLERR)))	/* disabled by EPOLLONESHOT */
+		return 0;
 
 	if (now->in_pos != told->in_pos && (requested & EP_STATE_IN))
 		goto news;

@@ -8,6 +8,7 @@
 
 #include <linux/net.h>
 #include <linux/poll.h>
+#include <linux/tcp.h>
 #include <net/sock.h>
 
 #ifdef CONFIG_EPOLLSTATE
@@ -17,6 +18,12 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 bool tcp_poll_state_due(struct sock *sk);
 void tcp_poll_state_wake(struct sock *sk);
 bool tcp_poll_state_promised(const struct sock *sk);
+
+/* A write found no room, or no memory: the next sample is news. Socket lock. */
+static inline void tcp_poll_state_refused(struct sock *sk)
+{
+	WRITE_ONCE(tcp_sk(sk)->poll_promise, 0);
+}
 
 /* True iff somebody waits for send space, by SOCK_NOSPACE or by EPOLLSTATE. */
 static inline bool tcp_space_wanted(const struct socket *sock)
@@ -61,6 +68,10 @@ static inline void tcp_poll_state_wake(struct sock *sk)
 static inline bool tcp_poll_state_promised(const struct sock *sk)
 {
 	return false;
+}
+
+static inline void tcp_poll_state_refused(struct sock *sk)
+{
 }
 
 #endif /* CONFIG_EPOLLSTATE */

@@ -14,7 +14,11 @@
  *    the mask was computed;
  *  - rcv_nxt moves before SOCK_DONE says that it holds a FIN: if the socket is
  *    being processed by another CPU at that moment (its spinlock is taken),
- *    everything is sampled once more under the spinlock.
+ *    or was since, everything is sampled once more under the spinlock.
+ *
+ * What a thread that holds the socket lock processes on its way out (the
+ * backlog) is not seen by that.  Then somebody else is using the socket, which
+ * the promise excepts, and the wake-up that follows brings the right counts.
  *
  * Sending
  * -------
@@ -97,10 +101,18 @@ static inline u32 tcp_out_pos(const struct tcp_sock *tp, struct tcp_out out,
 	return una;
 }
 
-/* How far does tcp_out_pos() have to move to be worth telling? */
-static inline u32 tcp_out_step(struct tcp_out out)
+/*
+ * How far does tcp_out_pos() have to move to be worth telling?  The buffer is
+ * counted in memory and the position in payload: where what is queued costs
+ * more than twice its payload (many small segments), the step is smaller.
+ */
+static inline u32 tcp_out_step(struct tcp_out out, u32 queued, int mem)
 {
-	return min(out.sndbuf, out.lowat) >> 2;
+	u32 step = min(out.sndbuf, out.lowat) >> 2;
+
+	if (unlikely(mem / 2 > (int)queued && queued))
+		step = div_u64((u64)step * queued, mem);
+	return step;
 }
 
 /*
@@ -115,12 +127,15 @@ static bool tcp_space_is_news(const struct sock *sk, u32 base, u32 step)
 	u32 una = READ_ONCE(tp->snd_una);
 	u32 moved = tcp_out_pos(tp, out, una) - base;
 
+	u32 queued = READ_ONCE(tp->write_seq) - una;
+
 	if (!moved)
 		return false;
-	if (una == READ_ONCE(tp->write_seq))
+	if (!queued)
 		return true;
-	return moved >= min(step, tcp_out_step(out)) &&
-	       __sk_stream_is_writeable(sk, 1);
+	step = min(step, tcp_out_step(out, queued,
+				      READ_ONCE(sk->sk_wmem_queued)));
+	return moved >= step && __sk_stream_is_writeable(sk, 1);
 }
 
 /**
@@ -147,8 +162,9 @@ bool tcp_poll_state_due(struct sock *sk)
  * tcp_poll_state_wake - wake the EPOLLSTATE registrations of a socket
  * @sk: the socket
  *
- * Nobody else asked for EPOLLSTATE, so nobody else is woken: not poll(2), not
- * other epoll registrations, not io_uring.
+ * Nobody else asked for EPOLLSTATE, so no other poller is woken: not poll(2),
+ * not other epoll registrations, not io_uring.  A task asleep in recv(2) or
+ * send(2), which looks at no events, checks its condition and sleeps on.
  *
  * Context: socket lock held; softirq or process.
  */
@@ -185,9 +201,10 @@ static inline u32 tcp_promise_max(u32 sndbuf)
 bool tcp_poll_state_promised(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 left = READ_ONCE(tp->poll_promise) - tp->write_seq;
+	u32 promise = READ_ONCE(tp->poll_promise);
+	u32 left = promise - tp->write_seq;
 
-	return left && left <= tcp_promise_max(sk->sk_sndbuf) &&
+	return promise && left && left <= tcp_promise_max(sk->sk_sndbuf) &&
 	       -sk_stream_wspace(sk) < max_t(int, sk->sk_sndbuf,
 					     2 * GSO_LEGACY_MAX_SIZE);
 }
@@ -203,7 +220,8 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
 	u32 base = told->out_pos, step = told->out_step;
 
 	if (likely(test_bit(SOCK_POLL_STATE, flags))) {
-		if (likely(!before(base, READ_ONCE(tp->poll_base))))
+		if (likely(!before(base, READ_ONCE(tp->poll_base))) ||
+		    told->kind == POLL_STATE_NONE)
 			return;
 		WRITE_ONCE(tp->poll_base, base);
 		WRITE_ONCE(tp->poll_step, step);
@@ -214,7 +232,7 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
 			struct tcp_out out = tcp_out_bounds(sk);
 
 			base = tcp_out_pos(tp, out, READ_ONCE(tp->snd_una));
-			step = tcp_out_step(out);
+			step = tcp_out_step(out, 0, 0);
 		}
 		WRITE_ONCE(tp->poll_base, base);
 		WRITE_ONCE(tp->poll_step, step);
@@ -245,12 +263,16 @@ static u32 tcp_rcv_bytes(const struct sock *sk, u32 rcv_nxt)
 	return (int)bytes > 0 ? bytes : 0;
 }
 
-/* What tcp_xmit_size_goal() will say, without the lock. */
+/*
+ * What tcp_xmit_size_goal() will say, without the lock.  BIG TCP goals are
+ * not promised: the overdraft for them would be too large.
+ */
 static u32 tcp_size_goal(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 	u32 mss = READ_ONCE(tp->mss_cache);
-	u32 goal = tcp_bound_to_half_wnd(tp, sk->sk_gso_max_size);
+	u32 goal = tcp_bound_to_half_wnd(tp, min_t(u32, sk->sk_gso_max_size,
+						   GSO_LEGACY_MAX_SIZE));
 	u32 segs = READ_ONCE(tp->gso_segs);
 
 	if (unlikely(segs * mss > goal || goal - segs * mss >= mss))
@@ -262,13 +284,14 @@ static u32 tcp_size_goal(struct sock *sk)
 #define TCP_SEGMENT_OVERHEAD	SKB_TRUESIZE(MAX_TCP_HEADER + 2 * L1_CACHE_BYTES)
 
 /* Bytes that one write takes; @end is write_seq. */
-static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end)
+static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end,
+				int mem)
 {
 	u32 unsent = end - READ_ONCE(tcp_sk(sk)->snd_nxt);
-	int free = out.sndbuf - READ_ONCE(sk->sk_wmem_queued);
+	int free = out.sndbuf - mem;
 	u32 goal, cost, snd = 0;
 
-	if (free <= 0)
+	if (free <= 0 || (int)unsent < 0)
 		return 0;
 
 	/* The last segment, if it was not sent, is filled up first. */
@@ -298,24 +321,30 @@ static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state)
 	const struct tcp_sock *tp = tcp_sk(sk);
 
 	if (state == TCP_SYN_RECV && rcu_access_pointer(tp->fastopen_rsk))
-		return tcp_snd_bytes(sk, out, READ_ONCE(tp->write_seq));
+		return tcp_snd_bytes(sk, out, READ_ONCE(tp->write_seq),
+				     READ_ONCE(sk->sk_wmem_queued));
 	if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk))
-		return tp->mss_cache - MAX_TCP_OPTION_SPACE;
+		return max_t(int, 0, tp->mss_cache - MAX_TCP_OPTION_SPACE);
 	return 0;
 }
 
-/* Promise @snd bytes from @end on, unless more is promised already. */
+/*
+ * Promise @snd bytes from @end on, unless more is promised already.  0 stands
+ * for no promise at all.
+ */
 static inline void tcp_promise(struct tcp_sock *tp, struct tcp_out out,
 			       u32 end, u32 snd)
 {
 	u32 left = READ_ONCE(tp->poll_promise) - end;
 
 	if (left != snd && (left < snd || left > tcp_promise_max(out.sndbuf)))
-		WRITE_ONCE(tp->poll_promise, end + snd);
+		WRITE_ONCE(tp->poll_promise, end + snd ?: 1);
 }
 
-static void tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
+/* Sample what @mask does not say.  Returns the memory queued, as it was seen. */
+static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
 {
+	int mem = READ_ONCE(sk->sk_wmem_queued);
 	struct tcp_out out = tcp_out_bounds(sk);
 	int state = inet_sk_state_load(sk);
 	struct tcp_sock *tp = tcp_sk(sk);
@@ -331,12 +360,15 @@ static void tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
 	ps->error = READ_ONCE(sk->sk_err);
 	ps->in_pos = rcv_nxt;
 	ps->out_pos = tcp_out_pos(tp, out, una);
-	ps->out_step = tcp_out_step(out);
+	ps->out_step = tcp_out_step(out, end - una, mem);
 
 	if (likely((1 << state) & TCPF_STREAMING)) {
 		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || ps->error)
 			goto out;
-		ps->snd = tcp_snd_bytes(sk, out, end);
+		/* A write was refused: tell when the next one is not. */
+		if (unlikely(!READ_ONCE(tp->poll_promise)))
+			ps->kind = POLL_STATE_UNCOUNTED;
+		ps->snd = tcp_snd_bytes(sk, out, end, mem);
 		tcp_promise(tp, out, end, ps->snd);
 	} else if ((1 << state) & TCPF_OPENING) {
 		ps->rcv = 0;
@@ -357,16 +389,37 @@ out:
 	if (rcv_nxt == ps->told->in_pos && ps->rcv &&
 	    !(mask & EPOLLRDHUP) && tcp_rmem_pressure(sk))
 		ps->kind = POLL_STATE_UNCOUNTED;
+	return mem;
 }
 
 /*
- * True iff what the TCP socket queues is not what the application gets: an
- * upper layer protocol (TLS) or a sockmap program sits in between.
+ * True iff @sk moved on since it was sampled, or is being processed now; then
+ * what was sampled may not fit together.  Whoever is seen to be done with the
+ * lock has made all its changes visible.
+ */
+static bool tcp_sample_is_torn(struct sock *sk, __poll_t mask, int mem,
+			       const struct poll_state *ps)
+{
+	smp_rmb();
+	if (spin_is_locked(&sk->sk_lock.slock))
+		return true;
+	smp_rmb();
+	return READ_ONCE(tcp_sk(sk)->rcv_nxt) != ps->in_pos ||
+	       READ_ONCE(sk->sk_wmem_queued) != mem ||
+	       (!(mask & EPOLLRDHUP) &&
+		READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN);
+}
+
+/*
+ * True iff what the TCP socket queues is not what the application gets, or
+ * its wake-ups go elsewhere: an upper layer protocol (TLS), a sockmap program
+ * or SMC sits in between.
  */
 static bool tcp_is_carrier(const struct sock *sk)
 {
 	return READ_ONCE(inet_csk(sk)->icsk_ulp_ops) ||
-	       READ_ONCE(sk->sk_prot)->sock_is_readable;
+	       READ_ONCE(sk->sk_prot)->sock_is_readable ||
+	       READ_ONCE(sk->sk_write_space) != sk_stream_write_space;
 }
 
 /**
@@ -384,6 +437,7 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 	struct poll_state *ps = poll_table_take_state(wait);
 	struct sock *sk = sock->sk;
 	__poll_t mask;
+	int mem;
 
 	if (unlikely(tcp_is_carrier(sk)))
 		return tcp_poll(file, sock, wait);
@@ -392,16 +446,16 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 		return 0;
 	}
 
-	if (poll_requested_events(wait) & EPOLLOUT)
+	if (poll_requested_events(wait) &
+	    (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND))
 		tcp_poll_state_arm(sk, ps->told);
 
 	mask = tcp_poll(file, sock, wait);
 	smp_rmb();
-	tcp_sample(sk, mask, ps);
+	mem = tcp_sample(sk, mask, ps);
 
 	/* See "Receiving" in the banner. */
-	smp_rmb();
-	if (unlikely(spin_is_locked(&sk->sk_lock.slock))) {
+	if (unlikely(tcp_sample_is_torn(sk, mask, mem, ps))) {
 		spin_lock_bh(&sk->sk_lock.slock);
 		mask = tcp_poll(file, sock, wait);
 		tcp_sample(sk, mask, ps);
