@@ -26,7 +26,8 @@
  * tcp_sendmsg() looks at its memory once per segment that it starts, and then
  * fills the segment up to the size goal.  So snd is the number of segments
  * that would still be started times the size goal, with the rest of a segment
- * that is already begun.  The goal can change before the application writes
+ * that is already begun (which takes a look at the write queue, under the
+ * socket's spinlock).  The goal can change before the application writes
  * (a larger window, SACK blocks), and many writes cost more overhead than one.
  * So the sampled promise is kept in tp->poll_promise, as the sequence number
  * up to which bytes were promised, and tcp_sendmsg() starts a segment below it
@@ -110,7 +111,7 @@ static inline u32 tcp_out_step(struct tcp_out out, u32 queued, int mem)
 {
 	u32 step = min(out.sndbuf, out.lowat) >> 2;
 
-	if (unlikely(mem / 2 > (int)queued && queued))
+	if (unlikely(queued && queued < (u32)mem / 2))
 		step = div_u64((u64)step * queued, mem);
 	return step;
 }
@@ -283,9 +284,38 @@ static u32 tcp_size_goal(struct sock *sk)
 /* What a segment takes besides its payload, see tcp_stream_alloc_skb(). */
 #define TCP_SEGMENT_OVERHEAD	SKB_TRUESIZE(MAX_TCP_HEADER + 2 * L1_CACHE_BYTES)
 
-/* Bytes that one write takes; @end is write_seq. */
+/* Room in the last segment that was not sent yet.  Socket spinlock held. */
+static u32 __tcp_tail_room(struct sock *sk, u32 goal, u32 unsent)
+{
+	const struct sk_buff *tail = tcp_write_queue_tail(sk);
+
+	/* The queue belongs to another thread: as if its segments were full. */
+	if (sock_owned_by_user(sk))
+		return unsent % goal ? goal - unsent % goal : 0;
+	if (!tail || tail->len >= goal || !tcp_skb_can_collapse_to(tail))
+		return 0;
+	return goal - tail->len;
+}
+
+static noinline u32 tcp_tail_room(struct sock *sk, u32 goal, u32 unsent,
+				  bool locked)
+{
+	u32 room;
+
+	if (locked)
+		return __tcp_tail_room(sk, goal, unsent);
+	spin_lock_bh(&sk->sk_lock.slock);
+	room = __tcp_tail_room(sk, goal, unsent);
+	spin_unlock_bh(&sk->sk_lock.slock);
+	return room;
+}
+
+/*
+ * Bytes that one write takes; @end is write_seq, @mem the memory queued.
+ * @locked: the socket spinlock is held.
+ */
 static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end,
-				int mem)
+				int mem, bool locked)
 {
 	u32 unsent = end - READ_ONCE(tcp_sk(sk)->snd_nxt);
 	int free = out.sndbuf - mem;
@@ -296,8 +326,8 @@ static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end,
 
 	/* The last segment, if it was not sent, is filled up first. */
 	goal = tcp_size_goal(sk);
-	if (unsent && unsent % goal) {
-		snd = goal - unsent % goal;
+	if (unsent) {
+		snd = tcp_tail_room(sk, goal, unsent, locked);
 		free -= snd;
 	}
 	cost = goal + TCP_SEGMENT_OVERHEAD;
@@ -316,13 +346,14 @@ static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end,
 #define TCPF_OPENING	(TCPF_SYN_SENT | TCPF_SYN_RECV)
 
 /* Room before the connection is established: what goes with the SYN or after. */
-static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state)
+static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state,
+			      bool locked)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
 	if (state == TCP_SYN_RECV && rcu_access_pointer(tp->fastopen_rsk))
 		return tcp_snd_bytes(sk, out, READ_ONCE(tp->write_seq),
-				     READ_ONCE(sk->sk_wmem_queued));
+				     READ_ONCE(sk->sk_wmem_queued), locked);
 	if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk))
 		return max_t(int, 0, tp->mss_cache - MAX_TCP_OPTION_SPACE);
 	return 0;
@@ -341,8 +372,12 @@ static inline void tcp_promise(struct tcp_sock *tp, struct tcp_out out,
 		WRITE_ONCE(tp->poll_promise, end + snd ?: 1);
 }
 
-/* Sample what @mask does not say.  Returns the memory queued, as it was seen. */
-static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
+/*
+ * Sample what @mask does not say.  @locked: the socket spinlock is held.
+ * Returns the memory queued, as it was seen.
+ */
+static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
+		      bool locked)
 {
 	int mem = READ_ONCE(sk->sk_wmem_queued);
 	struct tcp_out out = tcp_out_bounds(sk);
@@ -368,13 +403,13 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps)
 		/* A write was refused: tell when the next one is not. */
 		if (unlikely(!READ_ONCE(tp->poll_promise)))
 			ps->kind = POLL_STATE_UNCOUNTED;
-		ps->snd = tcp_snd_bytes(sk, out, end, mem);
+		ps->snd = tcp_snd_bytes(sk, out, end, mem, locked);
 		tcp_promise(tp, out, end, ps->snd);
 	} else if ((1 << state) & TCPF_OPENING) {
 		ps->rcv = 0;
 		ps->outq = 0;
 		if (!ps->error)
-			ps->snd = tcp_fastopen_bytes(sk, out, state);
+			ps->snd = tcp_fastopen_bytes(sk, out, state, locked);
 	} else if (state == TCP_LISTEN) {
 		ps->rcv = 0;
 		ps->outq = 0;
@@ -452,13 +487,13 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 
 	mask = tcp_poll(file, sock, wait);
 	smp_rmb();
-	mem = tcp_sample(sk, mask, ps);
+	mem = tcp_sample(sk, mask, ps, false);
 
 	/* See "Receiving" in the banner. */
 	if (unlikely(tcp_sample_is_torn(sk, mask, mem, ps))) {
 		spin_lock_bh(&sk->sk_lock.slock);
 		mask = tcp_poll(file, sock, wait);
-		tcp_sample(sk, mask, ps);
+		tcp_sample(sk, mask, ps, true);
 		spin_unlock_bh(&sk->sk_lock.slock);
 	}
 	return mask;
