@@ -346,6 +346,12 @@ TEST_F(tcp, a_wake_up_that_changes_nothing_is_not_told)
 	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
 	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
 	EXPECT_EQ(0, es_pending(self->ep));
+
+	/* Nor does it tell of what was not asked for. */
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, EPOLLOUT, &st));
+	ARRIVE(100);
+	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
+	EXPECT_EQ(0, es_pending(self->ep));
 }
 
 TEST_F(tcp, snd_obeys_tcp_notsent_lowat)
