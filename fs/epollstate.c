@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fs/epollstate.c - EPOLLSTATE: one record per change of a file's state
+ * EPOLLSTATE: one record per change of a file's state
  *
  *
  * Overview
@@ -206,7 +206,7 @@ __poll_t ep_state_news(struct ep_state *st, __poll_t revents,
 		goto news;
 	if ((requested & EP_STATE_OUT) && ep_state_out_news(now, told, revents))
 		goto news;
-	if (now->error ? now->error != told->error : revents & EPOLLERR)
+	if (now->error ? now->error != told->error : !!(revents & EPOLLERR))
 		goto news;
 
 	st->told_events &= revents;

@@ -161,6 +161,13 @@ static inline void ep_state_ask(const struct ep_state_ref *ref, poll_table *pt)
 	pt->_state = now;
 }
 
+/* init_poll_funcptr() for tables whose key ep_item_poll() sets. */
+static inline void ep_state_init_table(poll_table *pt)
+{
+	pt->_qproc = NULL;
+	pt->_state = NULL;
+}
+
 /* What ep_state_news() says of @revents, for one who only wants to know. */
 static inline __poll_t ep_state_ready(const struct ep_state_ref *ref,
 				      __poll_t revents, __poll_t requested)
@@ -212,6 +219,11 @@ static inline bool ep_state_pending(const struct ep_state_ref *ref)
 
 static inline void ep_state_ask(const struct ep_state_ref *ref, poll_table *pt)
 {
+}
+
+static inline void ep_state_init_table(poll_table *pt)
+{
+	init_poll_funcptr(pt, NULL);
 }
 
 static inline __poll_t ep_state_ready(const struct ep_state_ref *ref,

@@ -237,6 +237,7 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
 		}
 		WRITE_ONCE(tp->poll_base, base);
 		WRITE_ONCE(tp->poll_step, step);
+		/* Base and step before the flag that makes them count. */
 		smp_mb__before_atomic();
 		set_bit(SOCK_POLL_STATE, flags);
 	}
@@ -435,9 +436,11 @@ out:
 static bool tcp_sample_is_torn(struct sock *sk, __poll_t mask, int mem,
 			       const struct poll_state *ps)
 {
+	/* What was sampled, then the lock ... */
 	smp_rmb();
 	if (spin_is_locked(&sk->sk_lock.slock))
 		return true;
+	/* ... and then what its last holder made of it. */
 	smp_rmb();
 	return READ_ONCE(tcp_sk(sk)->rcv_nxt) != ps->in_pos ||
 	       READ_ONCE(sk->sk_wmem_queued) != mem ||
@@ -486,6 +489,7 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 		tcp_poll_state_arm(sk, ps->told);
 
 	mask = tcp_poll(file, sock, wait);
+	/* Counters after the end of file that the mask may tell of. */
 	smp_rmb();
 	mem = tcp_sample(sk, mask, ps, false);
 
