@@ -71,7 +71,7 @@ static int es_pwait2(int ep, struct epoll_event *slots, int max, int64_t ms)
 TEST_F(calls, epoll_wait_delivers_records)
 {
 	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLIN | EPOLLSTATE));
-	EXPECT_EQ(4, epoll_wait(self->ep, self->slots, 9, -1));
+	EXPECT_EQ(4, epoll_wait(self->ep, self->slots, 9, ES_DEADLINE_MS));
 	EXPECT_BASELINE(0);
 	EXPECT_EQ(0, epoll_wait(self->ep, self->slots, 9, 0));
 }
@@ -84,7 +84,8 @@ TEST_F(calls, epoll_pwait_delivers_records)
 	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLIN | EPOLLSTATE));
 	EXPECT_EQ(-1, epoll_pwait(self->ep, self->slots, 3, 0, &mask));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(4, epoll_pwait(self->ep, self->slots, 9, -1, &mask));
+	EXPECT_EQ(4, epoll_pwait(self->ep, self->slots, 9, ES_DEADLINE_MS,
+				 &mask));
 	EXPECT_BASELINE(0);
 	EXPECT_EQ(0, epoll_pwait(self->ep, self->slots, 9, 0, &mask));
 }
@@ -110,7 +111,7 @@ TEST_F(calls, a_signal_interrupts_without_losing_a_record)
 	/* A time-out with nothing to tell is a plain time-out. */
 	EXPECT_EQ(0, epoll_wait(self->ep, self->slots, 9, 1));
 	ASSERT_EQ(8, write(self->fd, &(uint64_t){ 1 }, 8));
-	ASSERT_EQ(4, epoll_wait(self->ep, self->slots, 9, -1));
+	ASSERT_EQ(4, epoll_wait(self->ep, self->slots, 9, ES_DEADLINE_MS));
 	EXPECT_BASELINE(1);
 }
 

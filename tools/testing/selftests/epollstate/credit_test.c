@@ -486,7 +486,7 @@ struct es_transfer {
 	int empty;		/* how often the queue had run empty */
 	int sndbuf;		/* what tuning made of it */
 	uint64_t limited;	/* tcpi_sndbuf_limited */
-	int early;		/* space told before a quarter was free */
+	int early;		/* space told before a quarter had left */
 };
 
 /* A child accepts one connection, reads @total bytes, and ends. */
@@ -531,6 +531,7 @@ static int es_transfer(int ep, int lfd, const struct sockaddr_storage *ss,
 	const uint32_t mode = by_credit ? EPOLLSTATE : EPOLLET;
 	uint64_t start = es_now_ms();
 	size_t sent = 0, told_acked = 0;
+	int told_sndbuf = 0;
 	struct epoll_state st;
 	struct tcp_info ti;
 	uint32_t credit = 0;
@@ -543,8 +544,6 @@ static int es_transfer(int ep, int lfd, const struct sockaddr_storage *ss,
 	if (es_add(ep, fd, EPOLLOUT | mode))
 		return -1;
 	while (sent < total) {
-		const int sndbuf = es_int_opt(fd, SOL_SOCKET, SO_SNDBUF);
-
 		n = es_next(ep, &st);
 		if (n != (by_credit ? 4 : 1)) {
 			kill(pid, SIGKILL);
@@ -561,10 +560,11 @@ static int es_transfer(int ep, int lfd, const struct sockaddr_storage *ss,
 				t->space_records++;
 				if (!st.outq)
 					t->empty++;
-				else if (acked - told_acked < sndbuf / 4)
+				else if (acked - told_acked < told_sndbuf / 4)
 					t->early++;
 			}
 			told_acked = acked;
+			told_sndbuf = es_int_opt(fd, SOL_SOCKET, SO_SNDBUF);
 		} else if (!es_siocoutq(fd) && sent) {
 			t->empty++;
 		}

@@ -511,7 +511,7 @@ TEST_F(delivery, r8_too_few_slots_are_einval_and_lose_nothing)
 		EXPECT_EQ(0xa5a5a5a5, slots[0].events);
 	}
 	/* It does not wait either. */
-	EXPECT_EQ(-1, epoll_wait(self->ep, slots, 3, -1));
+	EXPECT_EQ(-1, epoll_wait(self->ep, slots, 3, ES_DEADLINE_MS));
 	EXPECT_EQ(EINVAL, errno);
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 	EXPECT_EQ(0, st.seq);
