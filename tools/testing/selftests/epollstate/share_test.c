@@ -361,8 +361,8 @@ static void crowd_record(struct crowd *c, const struct epoll_state *st)
 		return;
 	}
 	c->seen[id][st->seq]++;
-	c->records[id]++;
-	if (!st->seq || (int32_t)(st->seq - c->last_seq[id]) > 0) {
+	/* Any may be overtaken by a later one, the baseline too. */
+	if (!c->records[id]++ || (int32_t)(st->seq - c->last_seq[id]) > 0) {
 		/* Nobody reads: a later record never tells of less. */
 		if (st->rcv < c->last_rcv[id])
 			c->errors++;
