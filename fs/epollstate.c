@@ -198,9 +198,12 @@ __poll_t ep_state_news(struct ep_state *st, __poll_t revents,
 	if (unlikely(!(requested & EPOLLERR)))	/* disabled by EPOLLONESHOT */
 		return 0;
 
-	if (now->in_pos != told->in_pos && (requested & EP_STATE_IN))
+	/* No counter will show it again: it is owed until it was delivered. */
+	if (now->kind == POLL_STATE_UNCOUNTED)
+		st->pending = true;
+	if (st->pending)
 		goto news;
-	if (st->pending || now->kind == POLL_STATE_UNCOUNTED)
+	if (now->in_pos != told->in_pos && (requested & EP_STATE_IN))
 		goto news;
 	if (revents & ~st->told_events)
 		goto news;

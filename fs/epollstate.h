@@ -21,7 +21,8 @@ struct user_struct;
  * @seq: number of the next record
  * @told_events: events of the last record that still held when last seen
  * @shown_events: slot-0 events of the last record; 0 if there was none
- * @pending: a full record is owed, whatever the file says (ADD, MOD)
+ * @pending: a record is owed, whatever the file says now (ADD, MOD, a change
+ *	that no counter shows)
  *
  * All protected by ep->mtx.
  */

@@ -127,7 +127,6 @@ static bool tcp_space_is_news(const struct sock *sk, u32 base, u32 step)
 	struct tcp_out out = tcp_out_bounds(sk);
 	u32 una = READ_ONCE(tp->snd_una);
 	u32 moved = tcp_out_pos(tp, out, una) - base;
-
 	u32 queued = READ_ONCE(tp->write_seq) - una;
 
 	if (!moved)
@@ -388,7 +387,9 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	u32 end = READ_ONCE(tp->write_seq);
 	u32 rcv_nxt = READ_ONCE(tp->rcv_nxt);
 
-	ps->kind = POLL_STATE_COUNTED;
+	/* What the first of two samples found out (a refusal) stands. */
+	if (!locked)
+		ps->kind = POLL_STATE_COUNTED;
 	ps->rcv = tcp_rcv_bytes(sk, rcv_nxt);
 	ps->snd = 0;
 	ps->outq = end - una;
