@@ -170,11 +170,12 @@ static bool ep_state_out_news(const struct poll_state *now,
 			      const struct poll_state *told, __poll_t revents)
 {
 	u32 moved = now->out_pos - told->out_pos;
+	u32 step = min(now->out_step, told->out_step);
 
 	if (!now->outq)
 		return moved || told->outq;
-	return moved >= min(now->out_step, told->out_step) &&
-	       (revents & EP_STATE_OUT);
+	/* Far ahead is behind: what others have charged and not yet counted. */
+	return moved >= step && moved < 3U << 30 && (revents & EP_STATE_OUT);
 }
 
 /**

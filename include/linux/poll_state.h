@@ -43,6 +43,10 @@ enum poll_state_kind {
  * A provider runs in process context, inside ->poll, with the mutex of the
  * polling epoll held.  It must not sleep and must not take a lock under which
  * others sleep; it arms whatever wake-up it depends on before it samples.
+ *
+ * The hook is two lines at the top of ->poll: if poll_wants_state(), return
+ * what the provider says.  The provider takes the state off the table and
+ * calls ->poll once more for the mask; then it samples.
  */
 struct poll_state {
 	struct poll_state	*told;
@@ -80,7 +84,8 @@ static inline struct poll_state *poll_table_take_state(poll_table *p)
 	return ps;
 }
 
-void eventfd_poll_state(struct poll_state *ps, __poll_t events);
+/* fs/fixed_poll_state.c */
+__poll_t fixed_poll_state(struct file *file, poll_table *wait, u32 size);
 
 #else
 
@@ -98,8 +103,10 @@ static inline struct poll_state *poll_table_take_state(poll_table *p)
 	return NULL;
 }
 
-static inline void eventfd_poll_state(struct poll_state *ps, __poll_t events)
+static inline __poll_t fixed_poll_state(struct file *file, poll_table *wait,
+					u32 size)
 {
+	return 0;
 }
 
 #endif /* CONFIG_EPOLLSTATE */

@@ -192,11 +192,12 @@ static inline u32 tcp_promise_max(u32 sndbuf)
  * tcp_poll_state_promised - may a segment be started on a full send buffer?
  * @sk: a socket with no send space left
  *
- * True while the next byte to be queued was promised by a record.  The promise
- * is payload, and small segments cost many times their payload: no more than
- * once again the send buffer, or two of the largest segments, is used for it.
+ * The promise is payload, and small segments cost many times their payload: no
+ * more than once again the send buffer, or two of the largest segments, is used
+ * for it.
  *
  * Context: socket lock held.
+ * Return: true while the next byte to be queued was promised by a record.
  */
 bool tcp_poll_state_promised(const struct sock *sk)
 {
