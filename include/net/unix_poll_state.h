@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * EPOLLSTATE for AF_UNIX: what the hooks in net/unix/af_unix.c call.  The
+ * whole story is told in net/unix/unix_poll_state.c.
+ */
+#ifndef _NET_UNIX_POLL_STATE_H
+#define _NET_UNIX_POLL_STATE_H
+
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/skbuff.h>
+#include <net/af_unix.h>
+
+#ifdef CONFIG_EPOLLSTATE
+
+__poll_t unix_poll_state(struct file *file, struct socket *sock,
+			 poll_table *wait);
+
+/* net/unix/af_unix.c; which header has it differs between kernel versions */
+long unix_inq_len(struct sock *sk);
+
+/* @skb is about to be queued to @other, whose state lock is held. */
+static inline void unix_poll_state_queued(struct sock *other,
+					  const struct sk_buff *skb)
+{
+	struct unix_sock *u = unix_sk(other);
+
+	WRITE_ONCE(u->poll_in, u->poll_in + skb->truesize);
+}
+
+/*
+ * A message of @sk, charged to it, is about to be dropped.  No lock is held
+ * that all sends of @sk take: two at a time may lose a count.
+ */
+static inline void unix_poll_state_dropped(struct sock *sk,
+					   const struct sk_buff *skb)
+{
+	/* A lost count makes a record late, see the banner. */
+	data_race(unix_sk(sk)->poll_out += skb->truesize);
+}
+
+/* One is about to be queued to @other: the sender counts as well. */
+static inline void unix_poll_state_sent(struct sock *sk, struct sock *other,
+					const struct sk_buff *skb)
+{
+	unix_poll_state_queued(other, skb);
+	unix_poll_state_dropped(sk, skb);
+}
+
+/* The receive queue of @u's peer was full, and is not any more. */
+static inline void unix_poll_state_room(struct unix_sock *u)
+{
+	/* Lost only to a send that succeeds, whose end is told. */
+	data_race(u->poll_out += READ_ONCE(u->sk.sk_sndbuf));
+}
+
+#else
+
+static inline __poll_t unix_poll_state(struct file *file, struct socket *sock,
+				       poll_table *wait)
+{
+	return 0;
+}
+
+static inline void unix_poll_state_queued(struct sock *other,
+					  const struct sk_buff *skb)
+{
+}
+
+static inline void unix_poll_state_dropped(struct sock *sk,
+					   const struct sk_buff *skb)
+{
+}
+
+static inline void unix_poll_state_sent(struct sock *sk, struct sock *other,
+					const struct sk_buff *skb)
+{
+}
+
+static inline void unix_poll_state_room(struct unix_sock *u)
+{
+}
+
+#endif /* CONFIG_EPOLLSTATE */
+
+#endif /* _NET_UNIX_POLL_STATE_H */
