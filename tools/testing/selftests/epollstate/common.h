@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the EPOLLSTATE tests share: the axis of file types, records, and ways
- * to wait for a condition instead of for a while.
+ * What the EPOLLSTATE tests share: records, descriptors, and ways to wait for a
+ * condition instead of for a while.  The axis of file types is in types.h.
  */
 
 #ifndef _EPOLLSTATE_COMMON_H
@@ -245,15 +245,20 @@ static inline int es_nonblock(int fd)
 	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-/* Bytes to be sent, as many as any test needs: what they are is no matter. */
+/*
+ * Bytes to be sent, as many as any test needs.  What they are is no matter, but
+ * for a counter: the first eight are the number 1.
+ */
 #define ES_BUF_SIZE	(8 << 20)
 
-static inline const char *es_buf(void)
+static inline const void *es_buf(void)
 {
-	static const char *buf;
+	static uint64_t *buf;
 
-	if (!buf)
+	if (!buf) {
 		buf = calloc(1, ES_BUF_SIZE);
+		*buf = 1;
+	}
 	return buf;
 }
 
@@ -527,56 +532,6 @@ static inline int es_read_file(const char *path, char *buf, size_t size)
 	return sum;
 }
 
-/*
- * The axis of the property tests: one entry per type of file, with all that
- * the tests must know about it.  A new type is an entry here and a line in
- * the lists of variants below.
- */
-struct es_type {
-	const char *name;
-	/* Two connected ends, not blocking: what one sends, the other gets */
-	int (*pair)(int sv[2]);
-	/* True once nothing is under way between the ends any more */
-	bool (*idle)(int fd, int peer);
-	/* Nothing leaves the first end, though most of its room is free */
-	bool (*jam)(int fd, int peer);
-	/* Oracles: bytes to be read, bytes not yet gone */
-	int (*rcv)(int fd);
-	int (*outq)(int fd);
-	/* End of file at the other end, while this end can still read */
-	int (*shut)(int fd);
-};
-
-static inline int es_shut_wr(int fd)
-{
-	return shutdown(fd, SHUT_WR) ? -errno : 0;
-}
-
-static const es_unused struct es_type es_tcp4 = {
-	.name = "tcp4",
-	.pair = es_tcp4_pair,
-	.idle = es_tcp_idle,
-	.jam = es_tcp_jam,
-	.rcv = es_fionread,
-	.outq = es_siocoutq,
-	.shut = es_shut_wr,
-};
-
-static const es_unused struct es_type es_tcp6 = {
-	.name = "tcp6",
-	.pair = es_tcp6_pair,
-	.idle = es_tcp_idle,
-	.jam = es_tcp_jam,
-	.rcv = es_fionread,
-	.outq = es_siocoutq,
-	.shut = es_shut_wr,
-};
-
-/* Byte streams in both directions: every property test runs on each. */
-#define ES_STREAM_VARIANTS(fixture)					\
-	FIXTURE_VARIANT_ADD(fixture, tcp4) { .type = &es_tcp4 };	\
-	FIXTURE_VARIANT_ADD(fixture, tcp6) { .type = &es_tcp6 }
-
 /* Only TCP, by address family. */
 #define ES_TCP_VARIANTS(fixture)					\
 	FIXTURE_VARIANT_ADD(fixture, tcp4) { .family = AF_INET };	\
@@ -587,39 +542,61 @@ static inline bool es_no_such_type(int err)
 {
 	return err == -EAFNOSUPPORT || err == -EPROTONOSUPPORT ||
 	       err == -EADDRNOTAVAIL || err == -ESOCKTNOSUPPORT ||
-	       err == -ENODEV;
+	       err == -ENODEV || err == -ENOSYS;
 }
-
-/* In a test: wait until nothing is under way between the two ends. */
-#define SETTLE()							\
-	ASSERT_TRUE(es_until(variant->type->idle(self->fd, self->peer)))
 
 #define TCP_SETTLE()							\
 	ASSERT_TRUE(es_until(es_tcp_idle(self->fd, self->peer)))
 
-/* In FIXTURE_SETUP: a pair of the type, or SKIP. */
-#define ES_SETUP_PAIR(make_pair, sv)					\
+/* In a test of TCP alone: the peer sends, and all of it has arrived. */
+#define TCP_ARRIVE(bytes)						\
+do {									\
+	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
+	TCP_SETTLE();							\
+} while (0)
+
+/* In a test: the first record of self->fd. */
+#define REGISTER(events, st)						\
+do {									\
+	ASSERT_EQ(0, es_add(self->ep, self->fd, (events) | EPOLLSTATE)); \
+	ASSERT_EQ(4, es_wait(self->ep, st, 0));				\
+} while (0)
+
+/* In a test or in FIXTURE_SETUP: a pair of files, or SKIP. */
+#define ES_PAIR(make_pair)						\
 do {									\
 	int __err = (make_pair);					\
 									\
 	if (es_no_such_type(__err))					\
-		SKIP(return, "no such sockets here: %s",		\
+		SKIP(return, "no such files here: %s",			\
 		     strerror(-__err));					\
 	ASSERT_EQ(0, __err);						\
 } while (0)
 
-/* Write until nothing more is taken and nothing moves any more. */
-static inline size_t es_fill(const struct es_type *type, int fd, int peer)
-{
-	size_t sum = 0;
-	ssize_t n;
+/*
+ * All of FIXTURE_SETUP where a fixture is an epoll and a pair of files, one end
+ * of which (0 or 1 of @sv) is to be registered.
+ */
+#define ES_SETUP(make_pair, sv, end)					\
+do {									\
+	ES_REQUIRE_KERNEL();						\
+	ES_PAIR(make_pair);						\
+	self->fd = (sv)[end];						\
+	self->peer = (sv)[!(end)];					\
+	self->ep = epoll_create1(EPOLL_CLOEXEC);			\
+	ASSERT_LE(0, self->ep);						\
+} while (0)
 
-	do {
-		while ((n = es_write(fd, 65536)) > 0)
-			sum += n;
-	} while (es_until(type->idle(fd, peer)) &&
-		 (n = es_write(fd, 65536)) > 0 && (sum += n));
-	return sum;
-}
+/* All of FIXTURE_TEARDOWN then; a test may have closed an end: it is -1. */
+#define ES_TEARDOWN()							\
+do {									\
+	close(self->ep);						\
+	if (self->fd >= 0)						\
+		close(self->fd);					\
+	if (self->peer >= 0)						\
+		close(self->peer);					\
+} while (0)
+
+#include "types.h"
 
 #endif /* _EPOLLSTATE_COMMON_H */

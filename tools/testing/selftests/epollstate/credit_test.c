@@ -11,52 +11,25 @@
 
 #include "common.h"
 
-FIXTURE(credit)
-{
-	struct es_rnd rnd;
-	int ep;
-	int fd;
-	int peer;
-};
+ES_FIXTURE(credit, SENDER, ROOM)
 
-FIXTURE_VARIANT(credit)
-{
-	const struct es_type *type;
-};
+/* Of those: a sender can fill it. */
+ES_FIXTURE(full, SENDER, FULL)
 
-ES_STREAM_VARIANTS(credit);
-
-FIXTURE_SETUP(credit)
-{
-	int sv[2];
-
-	ES_REQUIRE_KERNEL();
-	ES_SETUP_PAIR(variant->type->pair(sv), sv);
-	self->fd = sv[0];
-	self->peer = sv[1];
-	self->rnd = es_seed();
-	self->ep = epoll_create1(EPOLL_CLOEXEC);
-	ASSERT_LE(0, self->ep);
-}
-
-FIXTURE_TEARDOWN(credit)
-{
-	close(self->ep);
-	close(self->fd);
-	close(self->peer);
-}
+/* Of those: input comes as well. */
+ES_FIXTURE(both, SENDER, BOTH)
 
 TEST_F(credit, r7_each_write_that_has_left_is_told)
 {
+	const uint32_t len = es_len(variant->type, 20000);
 	struct epoll_state st;
 	int i;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLOUT | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(EPOLLOUT, &st);
 	/* Never near a full buffer, never an EAGAIN. */
 	for (i = 0; i < 20; i++) {
-		ASSERT_LE(20000, st.snd);
-		ASSERT_EQ(20000, es_write(self->fd, 20000));
+		ASSERT_LE(len, st.snd);
+		ASSERT_EQ(len, es_write(self->fd, len));
 		do {
 			es_drain(self->peer);
 			ASSERT_EQ(4, es_next(self->ep, &st));
@@ -64,51 +37,74 @@ TEST_F(credit, r7_each_write_that_has_left_is_told)
 		} while (st.outq);
 	}
 	SETTLE();
-	EXPECT_EQ(0, es_pending(self->ep));
+	if (!variant->type->uncounted)
+		EXPECT_EQ(0, es_pending(self->ep));
 }
 
-TEST_F(credit, r7_one_byte_that_has_left_is_told)
+TEST_F(credit, r7_the_least_that_has_left_is_told)
 {
+	const uint32_t len = es_len(variant->type, 1);
 	struct epoll_state st;
 	int i;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(ES_ROOM, &st);
 	for (i = 0; i < 10; i++) {
-		ASSERT_EQ(1, es_write(self->fd, 1));
-		ASSERT_TRUE(es_until(es_drain(self->peer) == 1));
+		ASSERT_EQ(len, es_write(self->fd, len));
+		ASSERT_TRUE(es_until(es_drain(self->peer) == len));
 		SETTLE();
 		ASSERT_EQ(4, es_next(self->ep, &st));
 		EXPECT_EQ(0, st.outq);
-		EXPECT_EQ(i + 1, st.seq);
+		if (!variant->type->uncounted)
+			EXPECT_EQ(i + 1, st.seq);
 	}
 }
+
+/*
+ * Writes within the credit are taken whole.  Where the promise is of one write
+ * and not of many, a later one may find less room: then there is none until
+ * the next record, as epollstate_did_write() has it.
+ */
+#define SEND(len)							\
+do {									\
+	const ssize_t __n = es_write(self->fd, len);			\
+									\
+	if (variant->type->per_byte || fresh)				\
+		ASSERT_EQ(len, __n);					\
+	fresh = false;							\
+	if (__n > 0)							\
+		sent += __n;						\
+	credit = __n == (len) ? credit - (len) : 0;			\
+} while (0)
 
 TEST_F_TIMEOUT(credit, r7_a_sender_within_its_credit_never_stalls,
 	       ES_TIMEOUT)
 {
-	const size_t total = 6 << 20;
+	const size_t total = variant->type->volume;
+	struct es_rnd rnd = es_seed();
 	size_t sent = 0, got = 0;
 	struct epoll_state st;
 	uint32_t credit, n;
+	bool fresh = true;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLOUT | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(EPOLLOUT, &st);
 	credit = st.snd;
 	while (sent < total) {
-		while (credit && es_rnd(&self->rnd) % 8) {
-			n = es_rnd_upto(&self->rnd, 100000);
+		while (credit && es_rnd(&rnd) % 8) {
+			n = es_len(variant->type, es_rnd_upto(&rnd, 100000));
 			if (n > credit)
 				n = credit;
-			ASSERT_EQ(n, es_write(self->fd, n));
-			credit -= n;
-			sent += n;
+			SEND(n);
 		}
-		n = es_read(self->peer, es_rnd_upto(&self->rnd, 200000));
+		/* Less than a whole message would lose the rest of it. */
+		n = es_read(self->peer, variant->type->messages ?
+			    es_len(variant->type, ES_BUF_SIZE) :
+			    es_rnd_upto(&rnd, 200000));
 		if ((int)n > 0)
 			got += n;
-		if (es_wait(self->ep, &st, 0) == 4)
+		if (es_wait(self->ep, &st, 0) == 4) {
 			credit = st.snd;
+			fresh = true;
+		}
 		if (credit)
 			continue;
 		/* Nothing can be done but wait: it has to come. */
@@ -118,15 +114,28 @@ TEST_F_TIMEOUT(credit, r7_a_sender_within_its_credit_never_stalls,
 			ASSERT_LE(0, es_wait(self->ep, &st, n ? 0 : 5));
 			if (st.events)
 				credit = st.snd;
-		} while (!credit && (n || variant->type->outq(self->fd)));
-		if (credit)
-			continue;
-		ASSERT_EQ(4, es_next(self->ep, &st)) {
-			TH_LOG("stalled: %zu sent, %zu got", sent, got);
+		} while (!credit && (n || OUTQ()));
+		if (!credit && variant->type->handed) {
+			/* Gone to the peer, where it has to be read yet. */
+			ASSERT_TRUE(es_until(({
+				got += es_drain(self->peer);
+				es_wait(self->ep, &st, 0) == 4 && st.snd;
+			}))) {
+				TH_LOG("stalled: %zu sent, %zu got", sent, got);
+			}
+			credit = st.snd;
+		} else if (!credit) {
+			ASSERT_EQ(4, es_next(self->ep, &st)) {
+				TH_LOG("stalled: %zu sent, %zu got", sent, got);
+			}
+			credit = st.snd;
+			ASSERT_LT(0, credit);
 		}
-		credit = st.snd;
-		ASSERT_LT(0, credit);
+		fresh = true;
 	}
+	/* A queue that is full drops what does not fit. */
+	if (variant->type->lossy)
+		return;
 	while (got < sent) {
 		ASSERT_TRUE(es_until((n = es_drain(self->peer))));
 		got += n;
@@ -140,39 +149,43 @@ TEST_F_TIMEOUT(credit, r7_a_sender_of_fixed_messages_never_stalls,
 {
 	static const uint32_t sizes[] = { 1000, 20000, 30000 };
 	struct epoll_state st;
+	bool fresh = true;
 	uint32_t credit;
+	size_t sent = 0;
 	size_t i;
-	int sent;
+	int k;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLOUT | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(EPOLLOUT, &st);
 	credit = st.snd;
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		for (sent = 0; sent < 60; sent++) {
-			while (credit < sizes[i]) {
+		const uint32_t size = es_len(variant->type, sizes[i]);
+
+		for (k = 0; k < 60; k++) {
+			while (credit < size) {
 				es_drain(self->peer);
 				if (es_wait(self->ep, &st, 0) != 4) {
-					es_until(variant->type->idle(self->fd,
-							self->peer));
+					SETTLE();
 					if (es_drain(self->peer))
 						continue;
 					ASSERT_EQ(4, es_next(self->ep, &st));
 				}
 				credit = st.snd;
+				fresh = true;
 			}
-			ASSERT_EQ(sizes[i], es_write(self->fd, sizes[i]));
-			credit -= sizes[i];
+			SEND(size);
+			/* Room for one write, not always for another. */
+			if (!variant->type->per_byte)
+				credit = 0;
 		}
 	}
 }
 
-TEST_F(credit, r7_a_full_buffer_is_told_when_it_drains)
+TEST_F(full, r7_a_full_buffer_is_told_when_it_drains)
 {
 	struct epoll_state st;
 	int i;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLOUT | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(EPOLLOUT, &st);
 	for (i = 0; i < 3; i++) {
 		/* Up to EAGAIN, as nobody would who listens to credit. */
 		es_fill(variant->type, self->fd, self->peer);
@@ -181,12 +194,12 @@ TEST_F(credit, r7_a_full_buffer_is_told_when_it_drains)
 		do {
 			es_drain(self->peer);
 			SETTLE();
-			if (variant->type->outq(self->fd))
+			if (OUTQ())
 				continue;
 			ASSERT_EQ(4, es_next(self->ep, &st));
 			EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
 			EXPECT_LT(0, st.snd);
-		} while (variant->type->outq(self->fd));
+		} while (OUTQ());
 		while (st.outq)
 			ASSERT_EQ(4, es_next(self->ep, &st));
 	}
@@ -194,42 +207,42 @@ TEST_F(credit, r7_a_full_buffer_is_told_when_it_drains)
 
 TEST_F(credit, r7_without_epollout_asked_for_space_is_never_told)
 {
+	const uint32_t len = es_len(variant->type, 20000);
 	struct epoll_state st;
 	int i;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd,
-			    EPOLLIN | EPOLLRDHUP | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	/* One file: what is written is input. */
+	REGISTER(variant->type->one_file ? EPOLLRDHUP :
+		 EPOLLIN | EPOLLRDHUP, &st);
 	for (i = 0; i < 10; i++) {
-		ASSERT_EQ(20000, es_write(self->fd, 20000));
-		do {
-			es_drain(self->peer);
-			SETTLE();
-		} while (variant->type->outq(self->fd));
+		ASSERT_EQ(len, es_write(self->fd, len));
+		DRAIN();
 		EXPECT_EQ(0, es_pending(self->ep));
 	}
+}
+
+TEST_F(full, r7_without_epollout_asked_for_room_again_is_never_told)
+{
+	struct epoll_state st;
+
+	REGISTER(EPOLLIN | EPOLLRDHUP, &st);
 	es_fill(variant->type, self->fd, self->peer);
-	do {
-		es_drain(self->peer);
-		SETTLE();
-	} while (variant->type->outq(self->fd));
+	DRAIN();
 	EXPECT_EQ(0, es_pending(self->ep));
 }
 
 /* Another record takes the space along, and that is all of it, once. */
-TEST_F(credit, r7_space_comes_with_any_record)
+TEST_F(both, r7_space_comes_with_any_record)
 {
+	const uint32_t len = es_len(variant->type, 20000);
 	struct epoll_state st;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-	ASSERT_EQ(20000, es_write(self->fd, 20000));
-	ASSERT_EQ(100, es_write(self->peer, 100));
-	while (variant->type->outq(self->fd))
-		es_drain(self->peer);
-	SETTLE();
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(len, es_write(self->fd, len));
+	ARRIVE(100);
+	DRAIN();
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	EXPECT_EQ(100, st.rcv);
+	EXPECT_INPUT(st);
 	EXPECT_EQ(0, st.outq);
 	EXPECT_EQ(1, st.seq);
 	EXPECT_EQ(0, es_pending(self->ep));
@@ -275,23 +288,16 @@ FIXTURE_SETUP(tcp_credit)
 	};
 	int sv[2];
 
-	ES_REQUIRE_KERNEL();
-	ES_SETUP_PAIR(es_tcp_pair_opts(&o, sv), sv);
-	self->fd = sv[0];
-	self->peer = sv[1];
+	ES_SETUP(es_tcp_pair_opts(&o, sv), sv, SENDER);
 	if (variant->lowat)
 		ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_TCP,
 					TCP_NOTSENT_LOWAT, variant->lowat));
 	self->rnd = es_seed();
-	self->ep = epoll_create1(EPOLL_CLOEXEC);
-	ASSERT_LE(0, self->ep);
 }
 
 FIXTURE_TEARDOWN(tcp_credit)
 {
-	close(self->ep);
-	close(self->fd);
-	close(self->peer);
+	ES_TEARDOWN();
 }
 
 /*

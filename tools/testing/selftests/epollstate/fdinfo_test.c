@@ -13,41 +13,10 @@ struct es_line {
 	unsigned int told, rcv, snd, outq, msgs, error, seq;
 };
 
-FIXTURE(fdinfo)
-{
-	int ep;
-	int fd;
-	int peer;
-	struct es_line line;
-};
+static struct es_line line;
 
-FIXTURE_VARIANT(fdinfo)
-{
-	const struct es_type *type;
-};
-
-ES_STREAM_VARIANTS(fdinfo);
-
-FIXTURE_SETUP(fdinfo)
-{
-	int sv[2];
-
-	ES_REQUIRE_KERNEL();
-	if (access("/proc/self/fdinfo/0", R_OK))
-		SKIP(return, "no fdinfo");
-	ES_SETUP_PAIR(variant->type->pair(sv), sv);
-	self->fd = sv[0];
-	self->peer = sv[1];
-	self->ep = epoll_create1(EPOLL_CLOEXEC);
-	ASSERT_LE(0, self->ep);
-}
-
-FIXTURE_TEARDOWN(fdinfo)
-{
-	close(self->ep);
-	close(self->fd);
-	close(self->peer);
-}
+ES_FIXTURE(fdinfo, RECEIVER, ALL)
+ES_FIXTURE(eof, RECEIVER, EOF)
 
 /* The line of @fd; false if there is none, or more than one. */
 static bool es_fdinfo(int ep, int fd, struct es_line *l)
@@ -88,15 +57,15 @@ static bool es_fdinfo(int ep, int fd, struct es_line *l)
 
 #define EXPECT_TOLD(st)							\
 do {									\
-	ASSERT_TRUE(es_fdinfo(self->ep, self->fd, &self->line));	\
-	EXPECT_TRUE(self->line.has_told);				\
-	EXPECT_EQ((st).events, self->line.told);			\
-	EXPECT_EQ((st).rcv, self->line.rcv);				\
-	EXPECT_EQ((st).snd, self->line.snd);				\
-	EXPECT_EQ((st).outq, self->line.outq);				\
-	EXPECT_EQ((st).msgs, self->line.msgs);				\
-	EXPECT_EQ((st).error, self->line.error);			\
-	EXPECT_EQ((st).seq, self->line.seq);				\
+	ASSERT_TRUE(es_fdinfo(self->ep, self->fd, &line));	\
+	EXPECT_TRUE(line.has_told);				\
+	EXPECT_EQ((st).events, line.told);			\
+	EXPECT_EQ((st).rcv, line.rcv);				\
+	EXPECT_EQ((st).snd, line.snd);				\
+	EXPECT_EQ((st).outq, line.outq);				\
+	EXPECT_EQ((st).msgs, line.msgs);				\
+	EXPECT_EQ((st).error, line.error);			\
+	EXPECT_EQ((st).seq, line.seq);				\
 } while (0)
 
 TEST_F(fdinfo, it_shows_what_was_told_last)
@@ -104,23 +73,32 @@ TEST_F(fdinfo, it_shows_what_was_told_last)
 	struct epoll_state st = {};
 	int i;
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
+	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IN | EPOLLSTATE));
 	/* Nothing yet. */
 	EXPECT_TOLD(st);
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 	EXPECT_TOLD(st);
 	for (i = 1; i < 4; i++) {
-		ASSERT_EQ(100 * i, es_write(self->peer, 100 * i));
-		SETTLE();
+		ARRIVE(100 * i);
 		/* What happened since, it does not know. */
 		EXPECT_TOLD(st);
 		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 		EXPECT_EQ(i, st.seq);
 		EXPECT_TOLD(st);
 	}
-	ASSERT_EQ(0, variant->type->shut(self->peer));
+}
+
+TEST_F(eof, it_shows_that_the_end_of_file_was_told)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	EXPECT_TRUE(st.events & EPOLLRDHUP);
+	ASSERT_EQ(0, variant->type->shut(&self->peer));
+	EXPECT_TOLD(st);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_TRUE(st.events & (EPOLLRDHUP | EPOLLHUP));
 	EXPECT_TOLD(st);
 }
 
@@ -148,17 +126,17 @@ TEST_F(fdinfo, the_fields_in_front_stay_as_they_were)
 	EXPECT_EQ(77, l.data);
 	EXPECT_EQ(EPOLLIN | EPOLLERR | EPOLLHUP, l.events);
 
-	ASSERT_TRUE(es_fdinfo(self->ep, self->fd, &self->line));
-	EXPECT_TRUE(self->line.has_told);
-	EXPECT_EQ(ES_COOKIE, self->line.data);
+	ASSERT_TRUE(es_fdinfo(self->ep, self->fd, &line));
+	EXPECT_TRUE(line.has_told);
+	EXPECT_EQ(ES_COOKIE, line.data);
 	EXPECT_EQ(EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLSTATE | EPOLLET,
-		  self->line.events);
+		  line.events);
 
 	/* Of the same file: the same but for the new fields behind. */
-	extra = strstr(self->line.rest, " told:");
+	extra = strstr(line.rest, " told:");
 	ASSERT_TRUE(!!extra);
 	*extra = '\0';
-	EXPECT_STREQ(l.rest, self->line.rest);
+	EXPECT_STREQ(l.rest, line.rest);
 	close(plain);
 }
 
@@ -166,9 +144,9 @@ TEST_F(fdinfo, dropping_epollstate_drops_the_fields)
 {
 	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLIN | EPOLLSTATE));
 	ASSERT_EQ(0, es_mod(self->ep, self->fd, EPOLLIN));
-	ASSERT_TRUE(es_fdinfo(self->ep, self->fd, &self->line));
-	EXPECT_FALSE(self->line.has_told);
-	EXPECT_EQ(EPOLLIN | EPOLLERR | EPOLLHUP, self->line.events);
+	ASSERT_TRUE(es_fdinfo(self->ep, self->fd, &line));
+	EXPECT_FALSE(line.has_told);
+	EXPECT_EQ(EPOLLIN | EPOLLERR | EPOLLHUP, line.events);
 }
 
 TEST_HARNESS_MAIN

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * rcv and snd are promises, and snd is a tight one: a property of every
- * combination of send buffer and segment size, with random write sizes.  A
- * failure prints the seed; EPOLLSTATE_SEED repeats it.
+ * rcv and snd are promises, of every type.  For TCP, snd is a tight one as
+ * well: a property of every combination of send buffer and segment size, with
+ * random write sizes.  A failure prints the seed; EPOLLSTATE_SEED repeats it.
  */
 
 #include "common.h"
@@ -282,6 +282,105 @@ TEST_F(promise, a_shrunk_buffer_is_told_by_the_next_record)
 	SAMPLE(&st);
 	EXPECT_GE(65536 + 65536, st.snd);
 	EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+}
+
+/* Of every type, with the buffers that it comes with. */
+ES_FIXTURE(reader, RECEIVER, ALL)
+ES_FIXTURE(writer, SENDER, ROOM)
+ES_FIXTURE(filler, SENDER, FULL)
+
+/* A record that is new, and the largest write of what it promises. */
+#define WRITE_PROMISED()						\
+do {									\
+	uint32_t __len;							\
+									\
+	SAMPLE(&st);							\
+	__len = es_len(variant->type, st.snd);				\
+	if (st.snd)							\
+		ASSERT_EQ(__len, es_write(self->fd, __len)) {		\
+			TH_LOG("snd %u outq %u", st.snd, st.outq);	\
+		}							\
+} while (0)
+
+TEST_F(reader, one_read_of_rcv_returns_rcv)
+{
+	struct es_rnd rnd = es_seed();
+	struct epoll_state st;
+	int i, size;
+
+	REGISTER(ES_IN, &st);
+	for (i = 0; i < 60; i++) {
+		size = es_len(variant->type, es_rnd_upto(&rnd, 9000));
+		size = es_send(variant->type, self->peer, size);
+		if (size > 0)
+			es_queue_put(&self->queue, variant->type, size);
+		if (i % 3)
+			continue;
+		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IN, &st));
+		/* What is under way is not there yet. */
+		EXPECT_GE(es_queue_rcv(&self->queue), st.rcv);
+		if (!st.rcv)
+			continue;
+		TAKE(st.rcv);
+		size = es_len(variant->type, es_rnd_upto(&rnd, 9000));
+		size = i % 2 ? es_read(self->fd, size) : 0;
+		if (size > 0)
+			es_queue_take(&self->queue, variant->type, size);
+	}
+}
+
+/* While the peer takes some now and then. */
+TEST_F_TIMEOUT(writer, one_write_of_snd_is_taken_whole, ES_TIMEOUT)
+{
+	struct es_rnd rnd = es_seed();
+	struct epoll_state st;
+	int i;
+
+	REGISTER(ES_ROOM, &st);
+	EXPECT_LT(0, st.snd);
+	for (i = 0; i < 30; i++) {
+		WRITE_PROMISED();
+		es_read(self->peer, es_len(variant->type,
+					   es_rnd_upto(&rnd, 400000)));
+		SETTLE();
+	}
+}
+
+/* Filled up by what was written before, in pieces of one size. */
+TEST_F_TIMEOUT(filler, one_write_of_snd_is_taken_whole_up_to_the_last,
+	       ES_TIMEOUT)
+{
+	static const int sizes[] = { 1, 100, 4096, 5000, 30000 };
+	struct epoll_state st;
+	size_t i;
+	int k;
+
+	REGISTER(ES_IO, &st);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		const int size = es_len(variant->type, sizes[i]);
+
+		/* Some of it left, and then hardly any. */
+		for (k = 0; k < 1 + (int)i * 2; k++)
+			es_write(self->fd, size);
+		WRITE_PROMISED();
+		WRITE_PROMISED();
+		DRAIN();
+	}
+}
+
+TEST_F_TIMEOUT(filler, when_it_is_full_snd_and_epollout_say_so, ES_TIMEOUT)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	es_fill(variant->type, self->fd, self->peer);
+	SAMPLE(&st);
+	EXPECT_FALSE(st.events & EPOLLOUT);
+	/* Space that is too little to be told of is still true. */
+	WRITE_PROMISED();
+	SAMPLE(&st);
+	/* Never so much that a full write would fit that did not. */
+	EXPECT_GT(es_len(variant->type, 65536), st.snd);
 }
 
 TEST_HARNESS_MAIN

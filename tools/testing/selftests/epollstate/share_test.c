@@ -6,44 +6,9 @@
 
 #include "common.h"
 
-FIXTURE(share)
-{
-	int ep;
-	int fd;
-	int peer;
-};
-
-FIXTURE_VARIANT(share)
-{
-	const struct es_type *type;
-};
-
-ES_STREAM_VARIANTS(share);
-
-FIXTURE_SETUP(share)
-{
-	int sv[2];
-
-	ES_REQUIRE_KERNEL();
-	ES_SETUP_PAIR(variant->type->pair(sv), sv);
-	self->fd = sv[0];
-	self->peer = sv[1];
-	self->ep = epoll_create1(EPOLL_CLOEXEC);
-	ASSERT_LE(0, self->ep);
-}
-
-FIXTURE_TEARDOWN(share)
-{
-	close(self->ep);
-	close(self->fd);
-	close(self->peer);
-}
-
-#define ARRIVE(bytes)							\
-do {									\
-	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
-	SETTLE();						\
-} while (0)
+ES_FIXTURE(share, RECEIVER, ALL)
+ES_FIXTURE(room, SENDER, ROOM)
+ES_FIXTURE(crowd, RECEIVER, SUM)
 
 TEST_F(share, a_dup_is_a_registration_of_its_own)
 {
@@ -62,7 +27,7 @@ TEST_F(share, a_dup_is_a_registration_of_its_own)
 	n = epoll_wait(self->ep, slots, ARRAY_SIZE(slots), 0);
 	ASSERT_EQ(8, n);
 	for (i = 0; i < n; i = epollstate_next(slots, n, i)) {
-		EXPECT_EQ(100, epollstate_record(&slots[i])->rcv);
+		EXPECT_INPUT(*epollstate_record(&slots[i]));
 		EXPECT_EQ(1, epollstate_record(&slots[i])->seq);
 		met |= slots[i].data.u64;
 	}
@@ -73,7 +38,7 @@ TEST_F(share, a_dup_is_a_registration_of_its_own)
 	ARRIVE(100);
 	ASSERT_EQ(4, epoll_wait(self->ep, slots, ARRAY_SIZE(slots), 0));
 	EXPECT_EQ(2, slots[0].data.u64);
-	EXPECT_EQ(200, epollstate_record(&slots[0])->rcv);
+	EXPECT_INPUT(*epollstate_record(&slots[0]));
 	close(other);
 }
 
@@ -82,14 +47,17 @@ TEST_F(share, it_lives_until_the_last_descriptor_is_closed)
 	struct epoll_state st;
 	int other = dup(self->fd);
 
-	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLIN | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(EPOLLIN, &st);
 	close(self->fd);
-	ASSERT_EQ(100, es_write(self->peer, 100));
+	self->fd = other;
+	ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	EXPECT_EQ(100, st.rcv);
-	close(other);
+	EXPECT_INPUT(st);
+	/* A pair of one file has one more. */
+	close(self->fd);
+	close(self->peer);
 	self->fd = -1;
+	self->peer = -1;
 	EXPECT_EQ(0, es_pending(self->ep));
 }
 
@@ -105,8 +73,8 @@ TEST_F(share, a_forked_child_waits_on_the_same_registration)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		if (es_next(self->ep, &st) != 4 || st.rcv != 100 ||
-		    st.seq != 1)
+		if (es_next(self->ep, &st) != 4 || st.seq != 1 ||
+		    st.rcv != es_queue_rcv(&self->queue))
 			_exit(1);
 		_exit(0);
 	}
@@ -116,7 +84,7 @@ TEST_F(share, a_forked_child_waits_on_the_same_registration)
 	EXPECT_EQ(0, es_pending(self->ep));
 	ARRIVE(1);
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	EXPECT_EQ(101, st.rcv);
+	EXPECT_INPUT(st);
 	EXPECT_EQ(2, st.seq);
 }
 
@@ -127,27 +95,27 @@ TEST_F(share, two_epolls_on_one_fd_are_told_each_for_itself)
 	int i;
 
 	ASSERT_LE(0, other);
-	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &a, 0));
-	ASSERT_EQ(0, es_add(other, self->fd, ES_IO | EPOLLSTATE));
+	REGISTER(ES_IN, &a);
+	ASSERT_EQ(0, es_add(other, self->fd, ES_IN | EPOLLSTATE));
 	for (i = 1; i < 4; i++) {
 		ARRIVE(100);
 		ASSERT_EQ(4, es_wait(self->ep, &a, 0));
-		EXPECT_EQ(i * 100, a.rcv);
+		EXPECT_INPUT(a);
 		EXPECT_EQ(i, a.seq);
 		EXPECT_EQ(0, es_pending(self->ep));
 	}
 	/* The other one slept through all that: its baseline is current. */
 	ASSERT_EQ(4, es_wait(other, &b, 0));
-	EXPECT_EQ(300, b.rcv);
+	EXPECT_INPUT(b);
 	EXPECT_EQ(0, b.seq);
 	EXPECT_EQ(0, es_pending(other));
 	close(other);
 }
 
-TEST_F(share, two_epolls_on_one_fd_both_hear_of_send_space)
+TEST_F(room, two_epolls_on_one_fd_both_hear_of_send_space)
 {
 	int other = epoll_create1(EPOLL_CLOEXEC);
+	const int len = es_len(variant->type, 20000);
 	struct epoll_state a, b;
 	int i;
 
@@ -157,9 +125,8 @@ TEST_F(share, two_epolls_on_one_fd_both_hear_of_send_space)
 	ASSERT_EQ(4, es_wait(self->ep, &a, 0));
 	ASSERT_EQ(4, es_wait(other, &b, 0));
 	for (i = 0; i < 10; i++) {
-		ASSERT_EQ(20000, es_write(self->fd, 20000));
-		while (variant->type->outq(self->fd))
-			es_drain(self->peer);
+		ASSERT_EQ(len, es_write(self->fd, len));
+		DRAIN();
 		do {
 			ASSERT_EQ(4, es_next(self->ep, &a));
 		} while (a.outq);
@@ -215,7 +182,7 @@ TEST_F(share, closing_one_epoll_leaves_the_other_registered)
 	close(other);
 	ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	EXPECT_EQ(100, st.rcv);
+	EXPECT_INPUT(st);
 }
 
 /* Polling the epoll descriptor itself scans the list of what is ready. */
@@ -275,8 +242,7 @@ TEST_F(share, polling_the_epoll_does_not_eat_a_change)
 	struct epoll_state st;
 
 	ASSERT_EQ(0, es_add(parent, self->ep, EPOLLIN | EPOLLET));
-	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	REGISTER(ES_IN, &st);
 	epoll_wait(parent, &ev, 1, 0);
 	for (i = 1; i < 4; i++) {
 		ARRIVE(100);
@@ -284,12 +250,12 @@ TEST_F(share, polling_the_epoll_does_not_eat_a_change)
 		EXPECT_TRUE(es_readable(self->ep));
 		EXPECT_TRUE(es_readable_by_select(self->ep));
 		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-		EXPECT_EQ(100, st.rcv);
+		EXPECT_INPUT(st);
 		EXPECT_EQ(i, st.seq);
 		/* What was told does not make it readable again. */
 		EXPECT_FALSE(es_readable(self->ep));
 		EXPECT_FALSE(es_readable_by_select(self->ep));
-		ASSERT_EQ(100, es_read(self->fd, 100));
+		TAKE(100);
 		EXPECT_FALSE(es_readable(self->ep));
 		EXPECT_EQ(0, es_pending(self->ep));
 	}
@@ -303,17 +269,18 @@ TEST_F(share, a_poll_after_the_read_keeps_the_record_that_is_owed)
 	ASSERT_EQ(0, es_add(self->ep, self->fd, EPOLLIN | EPOLLSTATE));
 	ARRIVE(100);
 	/* Owed since ADD, and no event is ready at this moment. */
-	ASSERT_EQ(100, es_read(self->fd, 100));
+	TAKE(100);
 	EXPECT_TRUE(es_readable(self->ep));
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 	EXPECT_EQ(EPOLLSTATE, st.events);
-	EXPECT_EQ(0, st.rcv);
+	EXPECT_INPUT(st);
 	EXPECT_EQ(0, st.seq);
 }
 
 TEST_F(share, a_waiter_on_the_parent_is_woken_by_a_record)
 {
 	int parent = epoll_create1(EPOLL_CLOEXEC), status;
+	const int len = es_len(variant->type, 100);
 	struct epoll_event ev;
 	struct epoll_state st;
 	pid_t pid;
@@ -324,10 +291,10 @@ TEST_F(share, a_waiter_on_the_parent_is_woken_by_a_record)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid)
-		_exit(es_write(self->peer, 100) == 100 ? 0 : 1);
+		_exit(es_send(variant->type, self->peer, len) == len ? 0 : 1);
 	ASSERT_EQ(1, epoll_wait(parent, &ev, 1, ES_DEADLINE_MS));
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	EXPECT_EQ(100, st.rcv);
+	EXPECT_EQ(len, st.rcv);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	close(parent);
@@ -342,18 +309,20 @@ TEST_F(share, a_waiter_on_the_parent_is_woken_by_a_record)
 struct crowd {
 	int ep;
 	int stop;		/* an eventfd */
-	int max;		/* slots asked for */
+	bool messages;
+	uint32_t size;			/* of each */
 	pthread_mutex_t lock;
 	/* All below is under the lock. */
 	unsigned char seen[FDS][MESSAGES + 2];	/* by seq */
 	uint32_t records[FDS];
 	uint32_t last_seq[FDS];
-	uint32_t last_rcv[FDS];
+	uint32_t last[FDS];		/* bytes or messages */
 	int errors;
 };
 
 static void crowd_record(struct crowd *c, const struct epoll_state *st)
 {
+	const uint32_t there = c->messages ? st->msgs : st->rcv / c->size;
 	const uint64_t id = st->data.u64;
 
 	if (id >= FDS || st->seq >= ARRAY_SIZE(c->seen[0])) {
@@ -364,11 +333,11 @@ static void crowd_record(struct crowd *c, const struct epoll_state *st)
 	/* Any may be overtaken by a later one, the baseline too. */
 	if (!c->records[id]++ || (int32_t)(st->seq - c->last_seq[id]) > 0) {
 		/* Nobody reads: a later record never tells of less. */
-		if (st->rcv < c->last_rcv[id])
+		if (there < c->last[id])
 			c->errors++;
 		c->last_seq[id] = st->seq;
-		c->last_rcv[id] = st->rcv;
-	} else if (st->rcv > c->last_rcv[id]) {
+		c->last[id] = there;
+	} else if (there > c->last[id]) {
 		c->errors++;
 	}
 }
@@ -380,7 +349,7 @@ static void *crowd_thread(void *arg)
 	int n, i;
 
 	for (;;) {
-		n = epoll_wait(c->ep, slots, c->max, -1);
+		n = epoll_wait(c->ep, slots, ARRAY_SIZE(slots), -1);
 		if (n < 0)
 			break;
 		/* Late on purpose: another thread may overtake this one. */
@@ -402,42 +371,49 @@ static void *crowd_thread(void *arg)
 	return NULL;
 }
 
-static bool crowd_has(struct crowd *c, int id, uint32_t rcv)
+static bool crowd_has(struct crowd *c, int id, uint32_t count)
 {
 	bool ok;
 
 	pthread_mutex_lock(&c->lock);
-	ok = c->last_rcv[id] == rcv;
+	ok = c->last[id] == count;
 	pthread_mutex_unlock(&c->lock);
 	return ok;
 }
 
-TEST_F_TIMEOUT(share, threads_get_every_record_once_and_can_order_them,
+TEST_F_TIMEOUT(crowd, threads_get_every_record_once_and_can_order_them,
 	       ES_TIMEOUT)
 {
 	struct crowd c = {
-		.lock = PTHREAD_MUTEX_INITIALIZER, .max = 16,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.messages = variant->type->messages,
+		.size = es_len(variant->type, 1),
 	};
+	/* As many as one queue can hold, for it may be one that is hit. */
+	const uint32_t deep = variant->type->depth;
+	const uint32_t size = es_len(variant->type, 1);
+	const uint32_t messages = deep * 4 < MESSAGES ? deep * 4 : MESSAGES;
 	struct es_rnd rnd = es_seed();
-	uint32_t sent[FDS] = {}, seq;
+	uint32_t sent[FDS] = {}, seq, n;
 	pthread_t th[THREADS];
 	int sv[FDS][2];
-	int i;
+	int i, id;
 
 	c.ep = self->ep;
 	c.stop = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	ASSERT_LE(0, c.stop);
 	for (i = 0; i < FDS; i++) {
 		ASSERT_EQ(0, variant->type->pair(sv[i]));
-		ASSERT_EQ(0, es_ctl(c.ep, EPOLL_CTL_ADD, sv[i][0],
+		ASSERT_EQ(0, es_ctl(c.ep, EPOLL_CTL_ADD, sv[i][RECEIVER],
 				    EPOLLIN | EPOLLSTATE, i));
 	}
 	for (i = 0; i < THREADS; i++)
 		ASSERT_EQ(0, pthread_create(&th[i], NULL, crowd_thread, &c));
-	for (i = 0; i < MESSAGES; i++) {
-		const int id = es_rnd(&rnd) % FDS;
-
-		ASSERT_EQ(1, es_write(sv[id][1], 1));
+	for (n = 0; n < messages; n++) {
+		do {
+			id = es_rnd(&rnd) % FDS;
+		} while (sent[id] == deep);
+		ASSERT_EQ(size, es_send(variant->type, sv[id][SENDER], size));
 		sent[id]++;
 		if (es_rnd(&rnd) % 4 == 0)
 			sched_yield();
@@ -445,7 +421,7 @@ TEST_F_TIMEOUT(share, threads_get_every_record_once_and_can_order_them,
 	/* Nothing lost: the last byte of each is told to somebody. */
 	for (i = 0; i < FDS; i++) {
 		EXPECT_TRUE(es_until(crowd_has(&c, i, sent[i]))) {
-			TH_LOG("fd %d: told %u of %u", i, c.last_rcv[i],
+			TH_LOG("fd %d: told %u of %u", i, c.last[i],
 			       sent[i]);
 		}
 	}
@@ -497,14 +473,16 @@ TEST_F_TIMEOUT(share, registering_while_others_wait_and_traffic_flows,
 	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
 	ASSERT_EQ(0, pthread_create(&th, NULL, churn_thread, &c));
 	while (__atomic_load_n(&c.left, __ATOMIC_RELAXED) > 0) {
-		es_write(self->peer, 100);
-		es_write(self->fd, 100);
+		es_send(variant->type, self->peer, es_len(variant->type, 100));
+		if (variant->type->both)
+			es_write(self->fd, es_len(variant->type, 100));
 		n = epoll_wait(self->ep, slots, 16, 0);
 		ASSERT_TRUE(n == 0 || n == 1 || n == 4);
 		if (n == 4)
 			EXPECT_TRUE(!!epollstate_record(&slots[0]));
 		es_drain(self->fd);
-		es_drain(self->peer);
+		if (variant->type->both)
+			es_drain(self->peer);
 	}
 	ASSERT_EQ(0, pthread_join(th, NULL));
 }

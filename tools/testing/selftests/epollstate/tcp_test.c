@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What is particular to TCP: its states, its options, and rule R10. */
+/* What is particular to TCP: its states and its options. */
 
 #include "common.h"
-
-#ifndef TCP_ULP
-#define TCP_ULP		31
-#endif
 
 FIXTURE(tcp)
 {
@@ -26,34 +22,13 @@ FIXTURE_SETUP(tcp)
 	const struct es_tcp_opts o = { .family = variant->family };
 	int sv[2];
 
-	ES_REQUIRE_KERNEL();
-	ES_SETUP_PAIR(es_tcp_pair_opts(&o, sv), sv);
-	self->fd = sv[0];
-	self->peer = sv[1];
-	self->ep = epoll_create1(EPOLL_CLOEXEC);
-	ASSERT_LE(0, self->ep);
+	ES_SETUP(es_tcp_pair_opts(&o, sv), sv, SENDER);
 }
 
 FIXTURE_TEARDOWN(tcp)
 {
-	close(self->ep);
-	if (self->fd >= 0)
-		close(self->fd);
-	if (self->peer >= 0)
-		close(self->peer);
+	ES_TEARDOWN();
 }
-
-#define ARRIVE(bytes)							\
-do {									\
-	ASSERT_EQ(bytes, es_write(self->peer, bytes));			\
-	TCP_SETTLE();						\
-} while (0)
-
-#define REGISTER(events, st)						\
-do {									\
-	ASSERT_EQ(0, es_add(self->ep, self->fd, (events) | EPOLLSTATE)); \
-	ASSERT_EQ(4, es_wait(self->ep, st, 0));				\
-} while (0)
 
 /* Poll says all of @events, as others see the socket. */
 static bool es_polls(int fd, int events)
@@ -84,7 +59,7 @@ TEST_F(tcp, rcv_and_outq_agree_with_the_ioctls)
 
 	REGISTER(ES_IO, &st);
 	for (i = 1; i < 20; i++) {
-		ARRIVE(i * 100);
+		TCP_ARRIVE(i * 100);
 		ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
 		EXPECT_EQ(es_fionread(self->fd), st.rcv);
 		if (i % 3 == 0)
@@ -121,7 +96,7 @@ TEST_F(tcp, a_fin_behind_unread_data_counts_no_byte)
 {
 	struct epoll_state st;
 
-	ARRIVE(500);
+	TCP_ARRIVE(500);
 	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
 	ASSERT_TRUE(es_until(es_tcp_state(self->fd) == ES_TCP_CLOSE_WAIT));
 	REGISTER(ES_IO, &st);
@@ -158,7 +133,7 @@ TEST_F(tcp, a_reset_with_data_unread_tells_the_error_and_keeps_it)
 	struct epoll_state st;
 
 	REGISTER(ES_IO, &st);
-	ARRIVE(300);
+	TCP_ARRIVE(300);
 	es_abort(self->peer);
 	self->peer = -1;
 	ASSERT_TRUE(es_until(es_polls(self->fd, POLLERR)));
@@ -186,7 +161,7 @@ TEST_F(tcp, a_reset_is_told_without_any_event_asked_for)
 
 	REGISTER(0, &st);
 	EXPECT_EQ(EPOLLSTATE, st.events);
-	ARRIVE(10);
+	TCP_ARRIVE(10);
 	EXPECT_EQ(0, es_pending(self->ep));
 	es_abort(self->peer);
 	self->peer = -1;
@@ -207,7 +182,7 @@ TEST_F(tcp, after_own_shut_wr_nothing_can_be_sent_and_all_received)
 	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
 	EXPECT_EQ(0, st.snd);
 	EXPECT_EQ(0, st.outq);
-	ARRIVE(700);
+	TCP_ARRIVE(700);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(700, st.rcv);
 	EXPECT_EQ(0, st.snd);
@@ -244,7 +219,7 @@ TEST_F(tcp, own_shut_rd_reads_as_end_of_file)
 {
 	struct epoll_state st;
 
-	ARRIVE(50);
+	TCP_ARRIVE(50);
 	REGISTER(ES_IO, &st);
 	ASSERT_EQ(0, shutdown(self->fd, SHUT_RD));
 	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
@@ -260,7 +235,7 @@ TEST_F(tcp, rcv_ends_at_the_urgent_mark)
 	struct epoll_state st;
 
 	REGISTER(ES_IO | EPOLLPRI, &st);
-	ARRIVE(100);
+	TCP_ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(100, st.rcv);
 	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
@@ -285,7 +260,7 @@ TEST_F(tcp, urgent_data_inline_is_ordinary_data)
 
 	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_OOBINLINE, 1));
 	REGISTER(ES_IO | EPOLLPRI, &st);
-	ARRIVE(100);
+	TCP_ARRIVE(100);
 	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
 	ASSERT_EQ(200, es_write(self->peer, 200));
 	ASSERT_TRUE(es_until(es_fionread(self->fd) == 301));
@@ -301,9 +276,9 @@ TEST_F(tcp, below_so_rcvlowat_nothing_is_told)
 
 	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1000));
 	REGISTER(EPOLLIN, &st);
-	ARRIVE(600);
+	TCP_ARRIVE(600);
 	EXPECT_EQ(0, es_pending(self->ep));
-	ARRIVE(600);
+	TCP_ARRIVE(600);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(EPOLLSTATE | EPOLLIN, st.events);
 	EXPECT_EQ(1200, st.rcv);
@@ -326,7 +301,7 @@ TEST_F(tcp, lowering_so_rcvlowat_tells_what_is_there)
 
 	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1000));
 	REGISTER(EPOLLIN, &st);
-	ARRIVE(600);
+	TCP_ARRIVE(600);
 	EXPECT_EQ(0, es_pending(self->ep));
 	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 500));
 	ASSERT_EQ(4, es_next(self->ep, &st));
@@ -340,7 +315,7 @@ TEST_F(tcp, a_wake_up_that_changes_nothing_is_not_told)
 	struct epoll_state st;
 
 	REGISTER(ES_IO, &st);
-	ARRIVE(100);
+	TCP_ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	/* Setting the size wakes whoever waits for space. */
 	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
@@ -349,7 +324,7 @@ TEST_F(tcp, a_wake_up_that_changes_nothing_is_not_told)
 
 	/* Nor does it tell of what was not asked for. */
 	ASSERT_EQ(4, es_sample(self->ep, self->fd, EPOLLOUT, &st));
-	ARRIVE(100);
+	TCP_ARRIVE(100);
 	ASSERT_EQ(0, es_set_buf(self->fd, true, size));
 	EXPECT_EQ(0, es_pending(self->ep));
 }
@@ -413,61 +388,10 @@ TEST_F(tcp, after_disconnect_and_reuse_it_goes_on)
 		ASSERT_EQ(4, es_next(self->ep, &st));
 	} while (!st.snd);
 	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
-	ARRIVE(321);
+	TCP_ARRIVE(321);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(321, st.rcv);
 	close(lfd);
-}
-
-TEST_F(tcp, r10_attaching_tls_ends_counting_gracefully)
-{
-	struct epoll_event ev;
-	struct epoll_state st;
-	int n;
-
-	REGISTER(ES_IO, &st);
-	ARRIVE(100);
-	ASSERT_EQ(4, es_next(self->ep, &st));
-	if (setsockopt(self->fd, IPPROTO_TCP, TCP_ULP, "tls", 4))
-		SKIP(return, "no TLS upper layer protocol here");
-
-	/* From here on: ordinary edges, without counts. */
-	ARRIVE(50);
-	ASSERT_EQ(1, es_next(self->ep, &st));
-	EXPECT_EQ(EPOLLIN | EPOLLOUT, st.events);
-	EXPECT_EQ(ES_COOKIE, st.data.u64);
-	EXPECT_EQ(0, es_pending(self->ep));
-	ARRIVE(50);
-	/* One slot is room enough for one of them. */
-	n = epoll_wait(self->ep, &ev, 1, ES_DEADLINE_MS);
-	ASSERT_EQ(1, n);
-	EXPECT_EQ(EPOLLIN | EPOLLOUT, ev.events);
-	EXPECT_EQ(0, es_pending(self->ep));
-
-	/* The application falls back to reading until EAGAIN. */
-	EXPECT_EQ(200, es_drain(self->fd));
-	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
-	ASSERT_EQ(1, es_next(self->ep, &st));
-	EXPECT_EQ(ES_IO, st.events);
-
-	/* Who registers now is told that there is nothing to be had. */
-	ASSERT_EQ(0, es_ctl(self->ep, EPOLL_CTL_DEL, self->fd, 0, 0));
-	EXPECT_EQ(-EOPNOTSUPP, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-	EXPECT_EQ(0, es_add(self->ep, self->fd, ES_IO));
-}
-
-TEST_F(tcp, r10_mod_after_tls_was_attached_gives_an_ordinary_event)
-{
-	struct epoll_state st;
-
-	REGISTER(ES_IO, &st);
-	if (setsockopt(self->fd, IPPROTO_TCP, TCP_ULP, "tls", 4))
-		SKIP(return, "no TLS upper layer protocol here");
-	if (es_mod(self->ep, self->fd, ES_IO | EPOLLSTATE) == -EOPNOTSUPP)
-		return;
-	ASSERT_EQ(1, es_wait(self->ep, &st, 0));
-	EXPECT_EQ(EPOLLOUT, st.events);
-	EXPECT_EQ(0, es_pending(self->ep));
 }
 
 /* Sockets that are not, or not yet, connected. */
