@@ -23,8 +23,12 @@
  * the time that everything else takes. MEAN leaves out the rounds above twice
  * the median.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -127,6 +131,8 @@ long call6(long nr, long a, long b, long c, long d)
 	call6(SYS_recvfrom, fd, (long)(buf), len, MSG_DONTWAIT)
 #define sys_write(fd, buf, len) \
 	call4(SYS_write, fd, (long)(buf), len, 0)
+#define sys_read(fd, buf, len) \
+	call4(SYS_read, fd, (long)(buf), len, 0)
 #define sys_poll(fds, n) \
 	call4(SYS_poll, (long)(fds), n, 0, 0)
 
@@ -248,6 +254,45 @@ static void tcp_pair(int sv[2])
 	setsockopt(sv[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	close(l);
 }
+
+static void unix_pair(int sv[2])
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv))
+		die("socketpair");
+}
+
+static void udp_pair(int sv[2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in bound[2];
+	socklen_t len;
+
+	for (int k = 0; k < 2; k++) {
+		len = sizeof(a);
+		sv[k] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+		if (sv[k] < 0 || bind(sv[k], (void *)&a, sizeof(a)) ||
+		    getsockname(sv[k], (void *)&bound[k], &len))
+			die("udp");
+	}
+	for (int k = 0; k < 2; k++)
+		if (connect(sv[k], (void *)&bound[!k], sizeof(a)))
+			die("connect");
+}
+
+/* As with the others, what is put into the first comes out of the second. */
+static void pipe_pair(int sv[2])
+{
+	int ends[2];
+
+	if (pipe2(ends, O_NONBLOCK))
+		die("pipe2");
+	sv[0] = ends[1];
+	sv[1] = ends[0];
+}
+
+/* The kind of pair that the row is about. */
+static void (*make_pair)(int sv[2]);
 
 static void close_pair(int sv[2])
 {
@@ -487,6 +532,41 @@ static void bench_edge64_tcp(uint32_t events)
 	close(ep);
 }
 
+/* -------- other kinds of pairs: 64 bytes from one to the other -------- */
+
+#define MESSAGE 64
+
+/* With @events 0, what the two calls cost those who use no epoll. */
+static void bench_pass(uint32_t events)
+{
+	long n = 0, slots_each = events ? expected(events) : 0;
+	int ep = new_epoll();
+	int sv[2];
+
+	make_pair(sv);
+	if (events)
+		add(ep, sv[1], events);
+	drain(ep);
+	for_each_round() {
+		COUNT(0, n = sys_write(sv[0], buf, MESSAGE));
+		if (events)
+			COUNT(1, n += sys_wait(ep));
+		COUNT(2, n += sys_read(sv[1], buf, MESSAGE));
+		if (n != 2 * MESSAGE + slots_each)
+			die("round %d: %ld", at, n);
+		/* Without epoll_wait() the two calls are next to each other. */
+		if (!events && at >= 0)
+			sample[1][at] = sample[2][at];
+	}
+	report_sum("_round", 2);
+	report("_write", sample[0], 1, 1);
+	if (events)
+		report("_wait", sample[1], 1, 1);
+	report("_read", sample[2], 1, 1);
+	close_pair(sv);
+	close(ep);
+}
+
 /* -------- registering -------- */
 
 static void ctl(int fd, uint32_t events)
@@ -522,20 +602,20 @@ static void bench_ctl_tcp(uint32_t events)
 	close_pair(sv);
 }
 
-/* -------- TCP without epoll -------- */
+/* -------- without epoll -------- */
 
 /*
- * poll(2) of one socket, and what each further socket adds, which is tcp_poll()
+ * poll(2) of one file, and what each further one adds, which is its ->poll
  * with the few instructions around it.
  */
-static void bench_tcp_poll(uint32_t events)
+static void bench_poll(uint32_t events)
 {
 	struct pollfd pfd[1 + MANY];
 	long n = 0;
 	int sv[2];
 
-	tcp_pair(sv);
-	sys_send(sv[0], buf, 1);
+	make_pair(sv);
+	sys_write(sv[0], buf, 1);
 	for (int k = 0; k <= MANY; k++) {
 		pfd[k].fd = sv[1];
 		pfd[k].events = events;
@@ -603,8 +683,6 @@ static void bench_tcp_ack(uint32_t events)
 
 /* -------- a server's work: 64 bytes there and back -------- */
 
-#define MESSAGE 64
-
 /*
  * What an event loop does upon an event, by kind of registration: read until
  * EAGAIN after an edge, read what was told after a record, read once else.
@@ -660,6 +738,7 @@ static const struct bench {
 	const char *name;
 	void (*run)(uint32_t events);
 	uint32_t events;
+	void (*pair)(int sv[2]);
 } benches[] = {
 	{ "getppid", bench_getppid, 0 },
 	{ "wait_none", bench_wait_none, EPOLLIN },
@@ -673,7 +752,16 @@ static const struct bench {
 	{ "et64_tcp", bench_edge64_tcp, TCP_EVENTS | EPOLLET },
 	{ "ctl_eventfd", bench_ctl_eventfd, EPOLLIN },
 	{ "ctl_tcp", bench_ctl_tcp, TCP_EVENTS },
-	{ "tcp_poll", bench_tcp_poll, POLLIN | POLLOUT },
+	{ "tcp_poll", bench_poll, POLLIN | POLLOUT },
+	{ "udp_poll", bench_poll, POLLIN | POLLOUT, udp_pair },
+	{ "unix_poll", bench_poll, POLLIN | POLLOUT, unix_pair },
+	{ "pipe_poll", bench_poll, POLLIN, pipe_pair },
+	{ "udp", bench_pass, 0, udp_pair },
+	{ "unix", bench_pass, 0, unix_pair },
+	{ "pipe", bench_pass, 0, pipe_pair },
+	{ "et_udp", bench_pass, TCP_EVENTS | EPOLLET, udp_pair },
+	{ "et_unix", bench_pass, TCP_EVENTS | EPOLLET, unix_pair },
+	{ "et_pipe", bench_pass, EPOLLIN | EPOLLET, pipe_pair },
 	{ "fionread", bench_fionread, 0 },
 	{ "tcp_ack", bench_tcp_ack, 0 },
 	{ "tcp_ack_et", bench_tcp_ack, TCP_EVENTS | EPOLLET },
@@ -681,6 +769,9 @@ static const struct bench {
 	{ "echo_et", bench_echo, TCP_EVENTS | EPOLLET },
 	{ "record_eventfd", bench_edge_eventfd, EPOLLIN | STATE },
 	{ "record_tcp", bench_edge_tcp, TCP_EVENTS | STATE },
+	{ "record_udp", bench_pass, TCP_EVENTS | STATE, udp_pair },
+	{ "record_unix", bench_pass, TCP_EVENTS | STATE, unix_pair },
+	{ "record_pipe", bench_pass, EPOLLIN | STATE, pipe_pair },
 	{ "record_in_tcp", bench_edge_tcp, EPOLLIN | STATE },
 	{ "record64_tcp", bench_edge64_tcp, TCP_EVENTS | STATE },
 	{ "record_ctl_eventfd", bench_ctl_eventfd, EPOLLIN | STATE },
@@ -744,6 +835,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		current = b->name;
+		make_pair = b->pair ?: tcp_pair;
 		printf("row %s %d %d\n", current, ++done, total);
 		if (b->events & EPOLLSTATE && !state)
 			printf("skip %s the kernel has no EPOLLSTATE\n", current);
