@@ -4,9 +4,10 @@
 # What the scripts share: where things are, how they report.  Sourced first
 # thing by each of them.  All of these come from the environment or `make`:
 #   BASE    directory under patches/ of the kernel base (linux-6.12)
-#   CONFIG  small: the guest kernel's configuration
+#   CONFIG  the guest kernel's configuration: small, debug or kcsan
 #   KSRC    a kernel tree to use instead of the package; it is never modified
 #   EPOLLSTATE_CACHE  where the kernel trees live (~/.cache/epollstate)
+#   EPOLLSTATE_BUILD  where guest programs, results and logs go (build/)
 
 set -euo pipefail
 
@@ -21,7 +22,12 @@ if [ -n "$KSRC" ]; then
 	KSRC=$(realpath "$KSRC")
 	cache=$cache-ksrc-$(cksum <<<"$KSRC" | cut -d' ' -f1)
 fi
-build=$top/build
+# A guest's memory in MB, and how many times longer it may take: checkers cost.
+case $CONFIG in
+debug | kcsan) guest_mem=4096 patience=6 ;;
+*) guest_mem=1024 patience=1 ;;
+esac
+build=${EPOLLSTATE_BUILD:-$top/build}
 logs=$build/logs
 # What becomes the guest's initial file system, path for path.
 guest=$build/guest
