@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # A thin front for scripts/; each of these is a script of its own there.
 #
-#   BASE=linux-6.12        the kernel base, a directory under patches/
-#   CONFIG=small           the guest kernel's configuration
+#   BASE=linux-6.12        the kernel base, a directory under patches/ (or linux-7.2)
+#   CONFIG=small           the guest kernel's configuration; debug, kcsan: full of checkers
 #   KSRC=DIR               a kernel tree to use instead of the package
 #   KERNEL=stock|patched   the kernel to boot
 #   EPOLLSTATE_CACHE=DIR   where kernel trees and builds live
@@ -18,13 +18,17 @@ help:
 	@echo 'make shell             a shell on the patched kernel, in this file system, read-only'
 	@echo "make exec CMD='...'    one command there: its output and its exit status"
 	@echo 'make bench             costs in instructions, unpatched against patched'
-	@echo 'make check             style, hook budget, headers, the kernel with the option off'
+	@echo 'make check             style, hooks, compilers and checkers, interfaces: all that needs no guest'
+	@echo 'make check-long        and what takes minutes: other configurations'
+	@echo 'make deb               Debian packages of the patched kernel: CONFIG=small|distro|running|FILE'
+	@echo 'make series            the patches as they are mailed, with a cover letter, in build/series-BASE'
+	@echo 'make bisect-check      each of them compiles, boots and passes its tests (takes long)'
 	@echo 'make build             only build'
 	@echo 'make deps              install the packages that are missing'
 	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
-	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12 CONFIG=small EPOLLSTATE_CACHE=DIR'
+	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small EPOLLSTATE_CACHE=DIR'
 
-deps build run test serve shell exec bench check clean distclean:
+deps build run test serve shell exec bench check check-long series bisect-check deb clean distclean:
 	@scripts/$@
 
-.PHONY: help deps build run test serve shell exec bench check clean distclean
+.PHONY: help deps build run test serve shell exec bench check check-long series bisect-check deb clean distclean

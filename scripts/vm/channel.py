@@ -11,10 +11,16 @@ TROUBLE = re.compile(
     r"\bBUG: |\bWARNING: |\bOops\b|\bCall Trace:|possible recursive locking"
     r"|suspicious RCU|\bKASAN\b|\bUBSAN\b|\bKernel panic\b|^init: "
     r"|general protection fault|possible circular locking|soft lockup"
-    r"|rcu_\w+ detected stalls|unreferenced object", re.M)
+    r"|rcu_\w+ (self-)?detected stall|unreferenced object|blocked for more than"
+    r"|memory leak detector disabled|ODEBUG disabled", re.M)
 
 # Boot messages that merely name a checker.
 HARMLESS = re.compile(r"KernelAddressSanitizer initialized|kasan: ", re.I)
+
+# The unpatched kernel has data races of its own.  A report of KCSAN is about
+# ours if one of the two functions that it names is.
+RACE = re.compile(r"BUG: KCSAN: (data-race|assert: race) in ")
+OURS = re.compile(r"poll_state|ep_state|epollstate|_state\b|_state_")
 
 
 def console_lines(path):
@@ -32,6 +38,8 @@ def console_trouble(lines):
     """Index of the first line that tells of a kernel error, or None."""
     for i, line in enumerate(lines):
         text = re.sub(r"^\[ *[0-9.]+\]\s*", "", line)
+        if RACE.search(text) and not OURS.search(text):
+            continue
         if TROUBLE.search(text) and not HARMLESS.search(text):
             return i
     return None
