@@ -3,11 +3,12 @@
 #
 #   BASE=linux-6.12        the kernel base, a directory under patches/ (or linux-7.2)
 #   CONFIG=small           the guest kernel's configuration; debug, kcsan: full of checkers
+#   ARCH=x86_64            the guest's processor; arm64, s390x: compiled across, emulated
 #   KSRC=DIR               a kernel tree to use instead of the package
 #   KERNEL=stock|patched   the kernel to boot
 #   EPOLLSTATE_CACHE=DIR   where kernel trees and builds live
 
-export BASE CONFIG KSRC KERNEL TESTS CMD ROW BENCH SCALE PORT
+export BASE CONFIG ARCH KSRC KERNEL TESTS CMD ROW BENCH SCALE PORT
 
 .DEFAULT_GOAL := help
 
@@ -26,7 +27,7 @@ help:
 	@echo 'make build             only build'
 	@echo 'make deps              install the packages that are missing'
 	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
-	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small EPOLLSTATE_CACHE=DIR'
+	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small ARCH=arm64|s390x EPOLLSTATE_CACHE=DIR'
 
 deps build run test serve shell exec bench check check-long series bisect-check deb clean distclean:
 	@scripts/$@

@@ -5,6 +5,7 @@
 # thing by each of them.  All of these come from the environment or `make`:
 #   BASE    directory under patches/ of the kernel base (linux-6.12)
 #   CONFIG  the guest kernel's configuration: small, debug or kcsan
+#   ARCH    the guest's processor: x86_64, arm64 or s390x
 #   KSRC    a kernel tree to use instead of the package; it is never modified
 #   EPOLLSTATE_CACHE  where the kernel trees live (~/.cache/epollstate)
 #   EPOLLSTATE_BUILD  where guest programs, results and logs go (build/)
@@ -16,6 +17,33 @@ BASE=${BASE:-linux-6.12}
 CONFIG=${CONFIG:-small}
 KSRC=${KSRC:-}
 cache_root=${EPOLLSTATE_CACHE:-$HOME/.cache/epollstate}
+# What differs between processors.  The kernel's makefiles read ARCH and
+# CROSS_COMPILE as well, so they have the kernel's names from here on.
+native=x86_64 vm_words=''
+case ${ARCH:-$native} in
+x86_64)
+	ARCH=x86_64 deb_arch=amd64 gcc=cc triplet='' bus=pci
+	qemu_program=qemu-system-x86_64 qemu_package=qemu-system-x86 machine=pc
+	image_target=bzImage image_file=arch/x86/boot/bzImage vm_words=console=ttyS0 ;;
+arm64 | aarch64)
+	ARCH=arm64 deb_arch=arm64 triplet=aarch64-linux-gnu bus=pci
+	qemu_program=qemu-system-aarch64 qemu_package=qemu-system-arm machine=virt
+	image_target=Image image_file=arch/arm64/boot/Image vm_words=console=ttyAMA0 ;;
+s390 | s390x)
+	ARCH=s390 deb_arch=s390x triplet=s390x-linux-gnu bus=ccw
+	qemu_program=qemu-system-s390x qemu_package=qemu-system-misc machine=s390-ccw-virtio
+	image_target=bzImage image_file=arch/s390/boot/bzImage vm_words=console=ttysclp0 ;;
+*) echo "no ARCH '$ARCH': x86_64, arm64 or s390x" >&2; exit 1 ;;
+esac
+export ARCH
+# In the names of what is built for another processor.
+for_arch=''
+if [ "$ARCH" != "$native" ]; then
+	export CROSS_COMPILE=$triplet-
+	gcc=$triplet-gcc for_arch=-$ARCH
+	# See scripts/fetch-programs.
+	PATH=$cache_root/compiler-$deb_arch/bin:$PATH
+fi
 cache=$cache_root/$BASE
 if [ -n "$KSRC" ]; then
 	[ -d "$KSRC" ] || { echo "KSRC=$KSRC is not a directory" >&2; exit 1; }
@@ -27,7 +55,7 @@ case $CONFIG in
 debug | kcsan) guest_mem=4096 patience=6 ;;
 *) guest_mem=1024 patience=1 ;;
 esac
-build=${EPOLLSTATE_BUILD:-$top/build}
+build=${EPOLLSTATE_BUILD:-$top/build}${for_arch/-//}
 logs=$build/logs
 # What becomes the guest's initial file system, path for path.
 guest=$build/guest
@@ -48,7 +76,7 @@ need() {
 
 # src_dir/build_dir stock|patched
 src_dir() { printf '%s/src-%s' "$cache" "$1"; }
-build_dir() { printf '%s/build-%s-%s' "$cache" "$CONFIG" "$1"; }
+build_dir() { printf '%s/build-%s%s-%s' "$cache" "$CONFIG" "$for_arch" "$1"; }
 
 is_kind() { case $1 in stock | patched) ;; *) die "no kernel '$1': say stock or patched" ;; esac; }
 
