@@ -5,8 +5,8 @@
  * Each connection sends a pattern of its own in which every byte depends on
  * its position, so that a byte lost, repeated or moved is seen.  Some take
  * turns with the server, some send all they can, some drain slowly, some
- * close their half and read on to the end, some reset the connection.  What
- * they do follows from --seed alone.
+ * stand still for a while, some close their half and read on to the end, some
+ * reset the connection.  What they do follows from --seed alone.
  *
  * It uses level-triggered epoll and nothing newer, to be an independent judge.
  */
@@ -57,21 +57,25 @@ struct conn {
 	uint64_t random;	/* state of this connection's generator */
 	uint64_t total;		/* bytes to send */
 	uint64_t reset_at;
+	uint64_t stall_at;	/* stand still when so much is sent; 0: never */
+	double stalled_until;	/* 0: it does not stand still */
 	uint64_t sent, received;
 	uint64_t message_end;	/* where the present message ends */
 };
 
 static struct {
 	unsigned long conns, bytes, slow, slow_bytes, slow_rate;
-	unsigned long half_close, reset, timeout, seed;
+	unsigned long half_close, reset, stall, duration, timeout, seed;
 } opt = {
 	.conns = 100, .bytes = 100000, .slow = 4, .slow_bytes = 1000000,
 	.slow_rate = 200000, .half_close = 50, .timeout = 60, .seed = 1,
 };
 
+static const struct sockaddr *target;
+static socklen_t target_len;
 static struct conn *conns;
 static int epfd;
-static unsigned long nr_done;
+static unsigned long nr_started, nr_open, nr_done, nr_stalls;
 static uint64_t bytes_sent, bytes_verified;
 static unsigned long done_by_kind[NKINDS], done_by_ending[NENDINGS];
 
@@ -130,12 +134,16 @@ static void fail(const struct conn *c, const char *what)
 static void ask(struct conn *c, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = c };
+	int op = EPOLL_CTL_MOD;
 
 	if (events == c->asked)
 		return;
 	/* With nothing asked, EPOLLHUP would still come, again and again. */
-	if (epoll_ctl(epfd, events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, c->fd,
-		      &ev) < 0)
+	if (!events)
+		op = EPOLL_CTL_DEL;
+	else if (!c->asked)
+		op = EPOLL_CTL_ADD;
+	if (epoll_ctl(epfd, op, c->fd, &ev) < 0)
 		die("epoll_ctl");
 	c->asked = events;
 }
@@ -146,6 +154,7 @@ static void finish(struct conn *c, enum ending how)
 	c->fd = -1;
 	done_by_kind[c->kind]++;
 	done_by_ending[how]++;
+	nr_open--;
 	nr_done++;
 }
 
@@ -159,13 +168,14 @@ static void next_message(struct conn *c)
 		c->message_end = c->total;
 }
 
-static void start(struct conn *c, const struct sockaddr *addr, socklen_t len)
+static void start(struct conn *c)
 {
 	unsigned long nr = (unsigned long)(c - conns);
-	struct epoll_event ev = { .events = EPOLLOUT, .data.ptr = c };
 	uint64_t average;
 
-	c->random = mix(opt.seed) ^ mix(nr << 20);
+	memset(c, 0, sizeof(*c));
+	c->random = mix(opt.seed) ^ mix(nr_started++ << 20);
+	nr_open++;
 	c->key = draw(c);
 	if (nr < opt.slow)
 		c->kind = SLOW;
@@ -181,15 +191,15 @@ static void start(struct conn *c, const struct sockaddr *addr, socklen_t len)
 	} else if (draw(c) % 100 < opt.half_close) {
 		c->ending = HALF_CLOSE;
 	}
-	c->fd = socket(addr->sa_family,
+	if (opt.stall && draw(c) % 100 < opt.stall && c->kind != SLOW)
+		c->stall_at = 1 + draw(c) % c->total;
+	c->fd = socket(target->sa_family,
 		       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		die("socket");
-	if (connect(c->fd, addr, len) < 0 && errno != EINPROGRESS)
+	if (connect(c->fd, target, target_len) < 0 && errno != EINPROGRESS)
 		die("connect");
-	c->asked = ev.events;
-	if (epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &ev) < 0)
-		die("epoll_ctl");
+	ask(c, EPOLLOUT);
 }
 
 /* Return: false when the connection is over. */
@@ -281,6 +291,14 @@ static void drive(struct conn *c, uint32_t events, size_t most)
 		reset(c);
 		return;
 	}
+	if (c->stall_at && c->sent >= c->stall_at && c->received < c->total) {
+		/* Up to two seconds, reading as little as it writes. */
+		c->stall_at = 0;
+		c->stalled_until = now() + (double)(draw(c) % 2000) / 1000;
+		nr_stalls++;
+		ask(c, 0);
+		return;
+	}
 	if (c->received == c->total && c->ending == CLOSE) {
 		finish(c, CLOSE);
 		return;
@@ -297,29 +315,44 @@ static void drive(struct conn *c, uint32_t events, size_t most)
 	ask(c, next);
 }
 
-static void run(double deadline)
+/* What is due by the clock and not by an event. */
+static void on_tick(struct conn *c, double t, bool more, size_t sip)
 {
+	if (c->fd < 0) {
+		if (more)
+			start(c);
+	} else if (c->stalled_until) {
+		if (t < c->stalled_until)
+			return;
+		c->stalled_until = 0;
+		drive(c, EPOLLIN, SIZE_MAX);
+	} else if (c->kind == SLOW && c->connected) {
+		drive(c, EPOLLIN, sip);
+	}
+}
+
+static void run(double begin)
+{
+	const double until = begin + (double)opt.duration;
+	const double deadline = until + (double)opt.timeout;
+	const size_t sip = (size_t)((double)opt.slow_rate * TICK);
 	static struct epoll_event events[1024];
-	double tick = now() + TICK, t;
-	size_t sip = (size_t)((double)opt.slow_rate * TICK);
+	double tick = begin + TICK, t = begin;
 	unsigned long nr;
 	int i, n;
 
-	while (nr_done < opt.conns) {
+	while ((nr_open || t < until) && t < deadline) {
 		n = epoll_wait(epfd, events, 1024, (int)(TICK * 1000));
 		if (n < 0 && errno != EINTR)
 			die("epoll_wait");
 		for (i = 0; i < n; i++)
 			drive(events[i].data.ptr, events[i].events, SIZE_MAX);
 		t = now();
-		if (t > deadline)
-			break;
 		if (t < tick)
 			continue;
 		tick = t + TICK;
-		for (nr = 0; nr < opt.slow; nr++)
-			if (conns[nr].fd >= 0 && conns[nr].connected)
-				drive(&conns[nr], EPOLLIN, sip);
+		for (nr = 0; nr < opt.conns; nr++)
+			on_tick(&conns[nr], t, t < until, sip);
 	}
 }
 
@@ -341,13 +374,15 @@ static unsigned long number(const char *text, unsigned long max)
 static const char usage[] =
 "usage: echo-load [options] ADDRESS [PORT]\n"
 "  -n, --connections N  this many, all at once (100)\n"
+"  -d, --duration S     for so long, each that ends is followed by another (0)\n"
 "  -b, --bytes N        average bytes of a connection (100000)\n"
 "  -s, --slow N         the first N connections drain slowly (4)\n"
 "  -B, --slow-bytes N   average bytes of a slow one (1000000)\n"
 "  -R, --slow-rate N    bytes a second that a slow one drains (200000)\n"
 "  -f, --half-close P   percentage that shuts down writing and reads on (50)\n"
 "  -r, --reset P        percentage that resets in the middle (0)\n"
-"  -t, --timeout S      give up after this many seconds (60)\n"
+"  -z, --stall P        percentage that stands still for up to 2 s (0)\n"
+"  -t, --timeout S      give up after so many seconds more (60)\n"
 "  -S, --seed N         choose another course (1)\n"
 "  -h, --help           this text\n"
 "Exit status: 0 if every echo came back complete and unchanged.\n";
@@ -362,6 +397,8 @@ int main(int argc, char **argv)
 		{ "slow-rate", required_argument, NULL, 'R' },
 		{ "half-close", required_argument, NULL, 'f' },
 		{ "reset", required_argument, NULL, 'r' },
+		{ "stall", required_argument, NULL, 'z' },
+		{ "duration", required_argument, NULL, 'd' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
@@ -370,14 +407,12 @@ int main(int argc, char **argv)
 	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in a4 = { .sin_family = AF_INET };
 	uint16_t port = htons(7777);
-	const struct sockaddr *addr;
 	struct rlimit files;
 	double begin, took;
 	unsigned long nr;
-	socklen_t len;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "n:b:s:B:R:f:r:t:S:h", options,
+	while ((o = getopt_long(argc, argv, "n:b:s:B:R:f:r:z:d:t:S:h", options,
 				NULL)) != -1) {
 		switch (o) {
 		case 'n':
@@ -401,6 +436,12 @@ int main(int argc, char **argv)
 		case 'r':
 			opt.reset = number(optarg, 100);
 			break;
+		case 'z':
+			opt.stall = number(optarg, 100);
+			break;
+		case 'd':
+			opt.duration = number(optarg, 86400);
+			break;
 		case 't':
 			opt.timeout = number(optarg, 86400);
 			break;
@@ -423,12 +464,12 @@ int main(int argc, char **argv)
 		port = htons((uint16_t)number(argv[optind + 1], 65535));
 	if (inet_pton(AF_INET, argv[optind], &a4.sin_addr) == 1) {
 		a4.sin_port = port;
-		addr = (struct sockaddr *)&a4;
-		len = sizeof(a4);
+		target = (struct sockaddr *)&a4;
+		target_len = sizeof(a4);
 	} else if (inet_pton(AF_INET6, argv[optind], &a6.sin6_addr) == 1) {
 		a6.sin6_port = port;
-		addr = (struct sockaddr *)&a6;
-		len = sizeof(a6);
+		target = (struct sockaddr *)&a6;
+		target_len = sizeof(a6);
 	} else {
 		fprintf(stderr, "echo-load: %s: not a numeric address\n",
 			argv[optind]);
@@ -447,17 +488,17 @@ int main(int argc, char **argv)
 	if (epfd < 0 || !conns)
 		die("epoll_create1 or calloc");
 	for (nr = 0; nr < opt.conns; nr++)
-		start(&conns[nr], addr, len);
-	run(begin + (double)opt.timeout);
+		start(&conns[nr]);
+	run(begin);
 	took = now() - begin;
 
 	printf("echo-load: %lu of %lu connections done in %.1f s:",
-	       nr_done, opt.conns, took);
+	       nr_done, nr_started, took);
 	for (o = 0; o < NKINDS; o++)
 		printf(" %lu %s", done_by_kind[o], kind_name[o]);
-	printf("; %lu closed, %lu half-closed, %lu reset\n",
+	printf("; %lu closed, %lu half-closed, %lu reset; %lu stood still\n",
 	       done_by_ending[CLOSE], done_by_ending[HALF_CLOSE],
-	       done_by_ending[RESET]);
+	       done_by_ending[RESET], nr_stalls);
 	printf("echo-load: %" PRIu64 " bytes sent, %" PRIu64
 	       " came back and were verified\n", bytes_sent, bytes_verified);
 	for (nr = 0; nr < opt.conns; nr++)
