@@ -8,19 +8,20 @@
 #   KERNEL=stock|patched   the kernel to boot
 #   EPOLLSTATE_CACHE=DIR   where kernel trees and builds live
 
-export BASE CONFIG ARCH KSRC KERNEL TESTS CMD ROW BENCH SCALE PORT
+export BASE CONFIG ARCH KSRC KERNEL TESTS SMP CMD ROW BENCH SCALE PORT
 
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run               see it work: an echo server on the patched kernel, a live table, a summary'
-	@echo 'make test              test it: kselftests on the patched and the unpatched kernel (TESTS=pattern)'
+	@echo 'make test              test it: kselftests on the patched and the unpatched kernel (TESTS=patterns SMP=n)'
 	@echo 'make serve             keep an echo server up, reachable on a loopback port of this machine (PORT=7777)'
 	@echo 'make shell             a shell on the patched kernel, in this file system, read-only'
 	@echo "make exec CMD='...'    one command there: its output and its exit status"
 	@echo 'make bench             costs in instructions, unpatched against patched'
 	@echo 'make check             style, hooks, compilers and checkers, interfaces: all that needs no guest'
 	@echo 'make check-long        and what takes minutes: other configurations'
+	@echo 'make test-long         what takes hours: checkers, four processors, fuzzing, load, other people'"'"'s suites'
 	@echo 'make deb               Debian packages of the patched kernel: CONFIG=small|distro|running|FILE'
 	@echo 'make series            the patches as they are mailed, with a cover letter, in build/series-BASE'
 	@echo 'make bisect-check      each of them compiles, boots and passes its tests (takes long)'
@@ -29,7 +30,7 @@ help:
 	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
 	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small ARCH=arm64|s390x EPOLLSTATE_CACHE=DIR'
 
-deps build run test serve shell exec bench check check-long series bisect-check deb clean distclean:
+deps build run test serve shell exec bench check check-long test-long series bisect-check deb clean distclean:
 	@scripts/$@
 
-.PHONY: help deps build run test serve shell exec bench check check-long series bisect-check deb clean distclean
+.PHONY: help deps build run test serve shell exec bench check check-long test-long series bisect-check deb clean distclean

@@ -23,7 +23,7 @@ native=x86_64 vm_words='' cpu=max
 case ${ARCH:-$native} in
 x86_64)
 	ARCH=x86_64 deb_arch=amd64 gcc=cc triplet='' bus=pci
-	qemu_program=qemu-system-x86_64 qemu_package=qemu-system-x86 machine=pc
+	qemu_program=qemu-system-x86_64 qemu_package=qemu-system-x86 machine=q35
 	image_target=bzImage image_file=arch/x86/boot/bzImage vm_words=console=ttyS0 ;;
 arm64 | aarch64)
 	ARCH=arm64 deb_arch=arm64 triplet=aarch64-linux-gnu bus=pci

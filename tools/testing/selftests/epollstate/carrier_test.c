@@ -11,9 +11,6 @@
 
 #include "common.h"
 
-#ifndef TCP_ULP
-#define TCP_ULP		31
-#endif
 #ifndef SOL_TLS
 #define SOL_TLS		282
 #endif
@@ -54,11 +51,6 @@ static const char *es_text(void)
 	for (i = 0; i < sizeof(text); i++)
 		text[i] = 'a' + i % 23;
 	return text;
-}
-
-static int es_attach_tls(int fd)
-{
-	return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) ? -errno : 0;
 }
 
 /* One key for one direction is enough for a test; @opt is TLS_TX or TLS_RX. */

@@ -50,6 +50,10 @@
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #endif
 
+#ifndef TCP_ULP
+#define TCP_ULP		31
+#endif
+
 #define es_unused	__attribute__((unused))
 
 /* time */
@@ -301,6 +305,12 @@ static inline struct tcp_info es_tcp_info(int fd)
 
 	getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len);
 	return ti;
+}
+
+/* From here on the socket carries what TLS makes of it. */
+static inline int es_attach_tls(int fd)
+{
+	return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) ? -errno : 0;
 }
 
 /* States of a connection, which <linux/tcp.h> has no names for. */

@@ -5,10 +5,8 @@
  * our own, so that a single leak ends in ENOSPC.
  */
 
-#include "common.h"
+#include "watches.h"
 
-#define LIMIT_FILE	"/proc/sys/fs/epoll/max_user_watches"
-#define ES_UID		54321
 #define ROUNDS		20
 
 FIXTURE(memory)
@@ -23,53 +21,28 @@ FIXTURE_SETUP(memory)
 {
 	ES_REQUIRE_KERNEL();
 	ES_REQUIRE_ROOT();
-	ASSERT_LT(0, es_read_file(LIMIT_FILE, self->saved,
+	ASSERT_LT(0, es_read_file(ES_LIMIT_FILE, self->saved,
 				  sizeof(self->saved)));
 	self->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	ASSERT_LE(0, self->fd);
-	self->mute = syscall(SYS_pidfd_open, getpid(), 0);
+	self->mute = es_mute_file();
 	ASSERT_LE(0, self->mute);
-	/* Watches are those of the user that created the epoll. */
-	ASSERT_EQ(0, setresuid(ES_UID, ES_UID, 0));
-	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	self->ep = es_other_epoll();
 	ASSERT_LE(0, self->ep);
-	ASSERT_EQ(0, setresuid(0, 0, 0));
 }
 
 FIXTURE_TEARDOWN(memory)
 {
-	es_write_file(LIMIT_FILE, self->saved);
+	es_set_watch_limit(self->saved);
 	close(self->ep);
 	close(self->fd);
 	close(self->mute);
 }
 
-/* An epoll whose watches are paid by our user. */
-static int es_other_epoll(void)
-{
-	int ep;
+#define LIMIT(text)	ASSERT_EQ(0, es_set_watch_limit(text))
 
-	if (setresuid(ES_UID, ES_UID, 0))
-		return -1;
-	ep = epoll_create1(EPOLL_CLOEXEC);
-	if (setresuid(0, 0, 0))
-		return -1;
-	return ep;
-}
-
-#define LIMIT(text)	ASSERT_EQ(0, es_write_file(LIMIT_FILE, text))
-
-/* All watches are back: two, and not three, can be had. */
 #define EXPECT_ALL_BACK()						\
-do {									\
-	int __other = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);		\
-									\
-	LIMIT("2");							\
-	EXPECT_EQ(0, es_add(self->ep, __other, EPOLLIN | EPOLLSTATE));	\
-	EXPECT_EQ(-ENOSPC, es_add(self->ep, self->mute, EPOLLIN));	\
-	EXPECT_EQ(0, es_ctl(self->ep, EPOLL_CTL_DEL, __other, 0, 0));	\
-	close(__other);							\
-} while (0)
+	EXPECT_TRUE(es_watches_back(self->ep, self->mute))
 
 TEST_F(memory, a_registration_counts_as_two_watches)
 {

@@ -18,7 +18,7 @@
 
 #define OPS		40
 #define SLOTS		(4 * EPOLL_STATE_SLOTS)
-#define SEQUENCES	100
+#define SEQUENCES	200
 
 enum kind { OP_WRITE, OP_CREDIT, OP_READ, OP_MOD, OP_WAIT, OP_BUF, OP_SHUT };
 
@@ -173,13 +173,14 @@ static bool believe(struct model *m, int e)
 	return true;
 }
 
-static bool wait_for(struct model *m, int slots)
+/* @timeout in ms: it changes how the kernel waits, not what it has to tell. */
+static bool wait_for(struct model *m, int slots, int timeout)
 {
 	struct epoll_event ev[SLOTS] = {};
 	struct epoll_state st;
 	int i, n;
 
-	n = epoll_wait(m->ep, ev, slots, 0);
+	n = epoll_wait(m->ep, ev, slots, timeout);
 	if (n < 0 && errno == EINVAL && slots < EPOLL_STATE_SLOTS)
 		return true;
 	if (n < 0)
@@ -192,7 +193,7 @@ static bool wait_for(struct model *m, int slots)
 			return false;
 	}
 	if (n)
-		return slots >= 2 * EPOLL_STATE_SLOTS || wait_for(m, SLOTS);
+		return slots >= 2 * EPOLL_STATE_SLOTS || wait_for(m, SLOTS, 0);
 	return slots < EPOLL_STATE_SLOTS ||
 	       (believe(m, 0) && believe(m, 1));
 }
@@ -286,7 +287,8 @@ static bool step(struct model *m, const struct op *op)
 			return false;
 		break;
 	case OP_WAIT:
-		return wait_for(m, op->arg % 3 ? SLOTS : 1 + op->arg % 9);
+		return wait_for(m, op->arg % 3 ? SLOTS : 1 + op->arg % 9,
+				op->arg % 7 ? 0 : op->arg % 3);
 	case OP_BUF:
 		/* What was promised before is not meant any more. */
 		es_set_opt(x->fd, SOL_SOCKET, SO_SNDBUF, op->arg);
@@ -329,7 +331,7 @@ static bool run(struct model *m, const struct es_type *type,
 	for (i = 0; ok && i < n; i++)
 		ok = step(m, &op[i]);
 	if (ok)
-		ok = wait_for(m, SLOTS) && wait_for(m, SLOTS);
+		ok = wait_for(m, SLOTS, 0) && wait_for(m, SLOTS, 0);
 	close(m->ep);
 	for (e = 0; e < 2; e++) {
 		if (m->end[e].fd >= 0)
