@@ -24,8 +24,6 @@ echo 4096 >/proc/sys/net/core/somaxconn
 # Memory that sockets may have together, and little for each.
 echo '4096 16384 65536' >/proc/sys/net/ipv4/tcp_rmem
 echo '4096 16384 65536' >/proc/sys/net/ipv4/tcp_wmem
-# shellcheck disable=SC3045  # busybox has it
-ulimit -n 100000
 
 "$tools/echo-server" --stats "$run/stats" >/dev/null &
 server=$!
