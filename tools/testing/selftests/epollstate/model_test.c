@@ -369,7 +369,8 @@ TEST_F_TIMEOUT(model, random_sequences_are_told_as_the_model_knows, 1800)
 {
 	const char *env = getenv("EPOLLSTATE_SEQUENCES");
 	int sequences = env ? atoi(env) : SEQUENCES;
-	struct op op[OPS], first[OPS];
+	char why[sizeof(((struct model *)0)->why)];
+	struct op op[OPS];
 	struct es_rnd r = es_seed(), at;
 	struct model m;
 	int i, k, n;
@@ -381,15 +382,16 @@ TEST_F_TIMEOUT(model, random_sequences_are_told_as_the_model_knows, 1800)
 		make_ops(&at, op, variant->type);
 		if (run(&m, variant->type, op, OPS))
 			continue;
-		memcpy(first, op, sizeof(op));
-		TH_LOG("%s: %s", variant->type->name, m.why);
+		memcpy(why, m.why, sizeof(why));
 		n = shorten(&m, variant->type, op, OPS);
-		TH_LOG("EPOLLSTATE_SEED=%llu; %d of %d operations are needed: %s",
-		       (unsigned long long)(r.s + i), n, OPS,
-		       m.why[0] ? m.why : "it does not always fail");
 		for (k = 0; k < n; k++)
 			TH_LOG("  %d: %s, end %d, %u", k, name_of(op[k].kind),
 			       op[k].end, op[k].arg);
+		/* Last, as what reads this shows the end of it. */
+		TH_LOG("EPOLLSTATE_SEED=%llu; %d of %d operations are needed: %s",
+		       (unsigned long long)(r.s + i), n, OPS,
+		       m.why[0] ? m.why : "it does not always fail");
+		TH_LOG("%s: %s", variant->type->name, why);
 		ASSERT_TRUE(false);
 	}
 }
