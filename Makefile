@@ -30,7 +30,8 @@ help:
 	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
 	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small ARCH=arm64|s390x EPOLLSTATE_CACHE=DIR'
 
-deps build run test serve shell exec bench check check-long test-long series bisect-check deb clean distclean:
+targets := deps build run test serve shell exec bench check check-long test-long series bisect-check deb clean distclean
+$(targets):
 	@scripts/$@
 
-.PHONY: help deps build run test serve shell exec bench check check-long test-long series bisect-check deb clean distclean
+.PHONY: help $(targets)
