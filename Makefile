@@ -22,6 +22,8 @@ help:
 	@echo 'make check             style, hooks, compilers and checkers, interfaces: all that needs no guest'
 	@echo 'make check-long        and what takes minutes: other configurations'
 	@echo 'make test-long         what takes hours: checkers, four processors, fuzzing, load, other people'"'"'s suites'
+	@echo 'make perf-bench        perf bench epoll of the kernel tree, unpatched against patched'
+	@echo 'make suites            suites of others, the same results on both kernels? (scripts/suites NAME: one)'
 	@echo 'make deb               Debian packages of the patched kernel: CONFIG=small|distro|running|FILE'
 	@echo 'make series            the patches as they are mailed, with a cover letter, in build/series-BASE'
 	@echo 'make bisect-check      each of them compiles, boots and passes its tests (takes long)'
@@ -30,7 +32,7 @@ help:
 	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
 	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small ARCH=arm64|s390x EPOLLSTATE_CACHE=DIR'
 
-targets := deps build run test serve shell exec bench check check-long test-long series bisect-check deb clean distclean
+targets := deps build run test serve shell exec bench check check-long test-long perf-bench suites series bisect-check deb clean distclean
 $(targets):
 	@scripts/$@
 
