@@ -2,21 +2,14 @@
 /* Each call that delivers or registers: all do the same. */
 
 #include <linux/aio_abi.h>
-#include <linux/io_uring.h>
 #include <signal.h>
 
 #include "common.h"
+#include "ring.h"
 
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2	441
 #endif
-#ifndef SYS_io_uring_setup
-#define SYS_io_uring_setup	425
-#define SYS_io_uring_enter	426
-#endif
-
-/* Newer than the headers of many a system; 6.15 has it. */
-#define ES_IORING_OP_EPOLL_WAIT	59
 
 /* The time-out of epoll_pwait2() has 64 bits everywhere. */
 struct es_timespec64 {
@@ -193,65 +186,6 @@ TEST_F(calls, many_records_fill_a_large_buffer)
 	EXPECT_EQ(0, es_pending(self->ep));
 	for (i = 0; i < FDS; i++)
 		close(fd[i]);
-}
-
-/* io_uring by its system calls: one submission, one completion at a time. */
-struct es_ring {
-	int fd;
-	unsigned int *sq_tail, *sq_mask, *sq_array;
-	unsigned int *cq_head, *cq_tail, *cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-};
-
-static int es_ring_open(struct es_ring *r)
-{
-	struct io_uring_params p = {};
-	char *sq, *cq;
-
-	r->fd = syscall(SYS_io_uring_setup, 4, &p);
-	if (r->fd < 0)
-		return -errno;
-	sq = mmap(NULL, p.sq_off.array + p.sq_entries * sizeof(unsigned int),
-		  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd,
-		  IORING_OFF_SQ_RING);
-	cq = mmap(NULL, p.cq_off.cqes + p.cq_entries *
-		  sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_CQ_RING);
-	r->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe),
-		       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-		       r->fd, IORING_OFF_SQES);
-	if (sq == MAP_FAILED || cq == MAP_FAILED || r->sqes == MAP_FAILED)
-		return -ENOMEM;
-	r->sq_tail = (void *)(sq + p.sq_off.tail);
-	r->sq_mask = (void *)(sq + p.sq_off.ring_mask);
-	r->sq_array = (void *)(sq + p.sq_off.array);
-	r->cq_head = (void *)(cq + p.cq_off.head);
-	r->cq_tail = (void *)(cq + p.cq_off.tail);
-	r->cq_mask = (void *)(cq + p.cq_off.ring_mask);
-	r->cqes = (void *)(cq + p.cq_off.cqes);
-	return 0;
-}
-
-/* Submits @sqe, waits for its completion, returns its result. */
-static int es_ring_do(struct es_ring *r, const struct io_uring_sqe *sqe)
-{
-	const unsigned int tail = *r->sq_tail, at = tail & *r->sq_mask;
-	unsigned int head;
-	int res;
-
-	r->sqes[at] = *sqe;
-	r->sq_array[at] = at;
-	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
-	if (syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS,
-		    NULL, 0) < 0)
-		return -errno;
-	head = *r->cq_head;
-	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE))
-		return -EIO;
-	res = r->cqes[head & *r->cq_mask].res;
-	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
-	return res;
 }
 
 static int es_ring_ctl(struct es_ring *r, int ep, int op, int fd,
