@@ -32,7 +32,7 @@ sleep 0.5
 # Objects in use: a registration is one of eventpoll_epi.
 objects() { awk -v name="$1" '$1 == name { print $2 }' /proc/slabinfo; }
 free_kb() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
-sample() { echo "$(cut -d' ' -f1 /proc/uptime) $(objects eventpoll_epi) $(free_kb)"; }
+sample() { echo "$(cut -d" " -f1 /proc/uptime) $(objects eventpoll_epi) $(free_kb)"; }
 before=$(free_kb)
 while sleep 5; do sample; done >"$out/memory.txt" &
 watch=$!
@@ -72,21 +72,27 @@ awk -v before="$before" -v after="$(free_kb)" -v left="$left" -v conns="$conns" 
 		for (i = int(n / 4) + 1; i <= n - 1; i++) {
 			if (i <= half) { a += free[i]; na++ } else { b += free[i]; nb++ }
 		}
-		printf "connections served %d, records %d, bytes %d\n", v["connections_served"], v["records"], v["bytes_echoed"]
-		printf "memory available: %d kB before, %d to %d during, %d after\n", before, low, high, after
+		served = v["connections_served"]
+		printf "connections served %d, records %d, bytes %d\n",
+			served, v["records"], v["bytes_echoed"]
+		printf "memory available: %d kB before, %d to %d during, %d after\n",
+			before, low, high, after
 		if (na && nb)
-			printf "mean of the first half %d kB, of the second half %d kB\n", a / na, b / nb
+			printf "mean of the first half %d kB, of the second half %d kB\n",
+				a / na, b / nb
 		printf "registrations left: %d\n", left
-		wasted = v["reads_eagain"] + v["reads_short"] + v["writes_eagain"] + v["writes_short"]
-		printf "EAGAIN or short: %d, epoll_ctl after registration: %d\n", wasted, v["epoll_ctl_later"]
+		wasted = v["reads_eagain"] + v["reads_short"] +
+			v["writes_eagain"] + v["writes_short"]
+		printf "EAGAIN or short: %d, epoll_ctl after registration: %d\n",
+			wasted, v["epoll_ctl_later"]
 		if (!v["records"])
 			bad("no records")
 		if (wasted + v["epoll_ctl_later"] + v["bytes_kept_in_server"])
 			bad("system calls were wasted, or bytes kept")
 		# A leak of a kB per connection would be seen.
-		if (na && nb && a / na - b / nb > v["connections_served"] / 4 + 4096)
+		if (na && nb && a / na - b / nb > served / 4 + 4096)
 			bad("memory goes down")
-		if (before - after > v["connections_served"] / 4 + 65536)
+		if (before - after > served / 4 + 65536)
 			bad("memory did not come back")
 		if (left > 100)
 			bad("registrations were not given back")

@@ -1,83 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What EPOLLSTATE does where there is not enough: an array that is not all
- * there, a process without descriptors, a system without memory for sockets.
+ * What EPOLLSTATE does where there is not enough: a process without
+ * descriptors, a system without memory for sockets.  Watches: memory_test; an
+ * array that is not all there: buffer_test.
  */
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "common.h"
 
-/* An array that is not all there. */
-FIXTURE(array)
+FIXTURE(limits)
 {
 	int ep;
 	int fd;
 	int peer;
-	char *page;		/* behind it there is nothing */
-	size_t size;
 };
 
-FIXTURE_SETUP(array)
+FIXTURE_SETUP(limits)
 {
 	int sv[2];
 
 	ES_SETUP(es_unix_stream_pair(sv), sv, RECEIVER);
-	self->size = sysconf(_SC_PAGESIZE);
-	self->page = mmap(NULL, 2 * self->size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, self->page);
-	ASSERT_EQ(0, munmap(self->page + self->size, self->size));
 }
 
-FIXTURE_TEARDOWN(array)
+FIXTURE_TEARDOWN(limits)
 {
-	munmap(self->page, self->size);
 	ES_TEARDOWN();
 }
 
-TEST_F(array, r8_what_fits_before_its_end_is_delivered)
-{
-	struct epoll_event *slots;
-	struct epoll_state st;
-	int room;
-
-	for (room = 4; room < 8; room++) {
-		ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-		ASSERT_EQ(0, es_add(self->ep, self->peer, ES_IO | EPOLLSTATE));
-		slots = (void *)(self->page + self->size -
-				 room * sizeof(*slots));
-		ASSERT_EQ(4, epoll_wait(self->ep, slots, 8, 0));
-		memcpy(&st, slots, sizeof(st));
-		EXPECT_EQ(0, st.seq);
-		/* The other one, whole. */
-		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-		EXPECT_EQ(0, st.seq);
-		EXPECT_EQ(0, es_pending(self->ep));
-		ASSERT_EQ(0, es_ctl(self->ep, EPOLL_CTL_DEL, self->fd, 0, 0));
-		ASSERT_EQ(0, es_ctl(self->ep, EPOLL_CTL_DEL, self->peer, 0, 0));
-	}
-}
-
-TEST_F(array, r8_it_may_be_read_only_or_the_kernels)
-{
-	struct epoll_state st;
-
-	ASSERT_EQ(0, es_add(self->ep, self->fd, ES_IO | EPOLLSTATE));
-	ASSERT_EQ(0, mprotect(self->page, self->size, PROT_READ));
-	EXPECT_EQ(-1, epoll_wait(self->ep, (void *)self->page, 4, 0));
-	EXPECT_EQ(EFAULT, errno);
-	/* The last bytes that a user could ever have, and none of his. */
-	EXPECT_EQ(-1, epoll_wait(self->ep, (void *)-16UL, 4, 0));
-	EXPECT_EQ(EFAULT, errno);
-	EXPECT_EQ(-1, epoll_wait(self->ep, (void *)(~0UL << 40), 4, 0));
-	EXPECT_EQ(EFAULT, errno);
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-	EXPECT_EQ(0, st.seq);
-}
-
-TEST_F(array, without_descriptors_left_it_goes_on)
+TEST_F(limits, without_descriptors_left_it_goes_on)
 {
 	struct rlimit limit, none;
 	struct epoll_state st;
