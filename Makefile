@@ -8,7 +8,7 @@
 #   KERNEL=stock|patched   the kernel to boot
 #   EPOLLSTATE_CACHE=DIR   where kernel trees and builds live
 
-export BASE CONFIG ARCH KSRC KERNEL TESTS SMP CMD ROW BENCH SCALE PORT
+export BASE CONFIG ARCH KSRC KERNEL TESTS SMP CMD ROW BENCH SCALE PORT SHIFTS
 
 .DEFAULT_GOAL := help
 
@@ -18,7 +18,8 @@ help:
 	@echo 'make serve             keep an echo server up, reachable on a loopback port of this machine (PORT=7777)'
 	@echo 'make shell             a shell on the patched kernel, in this file system, read-only'
 	@echo "make exec CMD='...'    one command there: its output and its exit status"
-	@echo 'make bench             costs in instructions, unpatched against patched'
+	@echo 'make bench             costs in instructions, unpatched against patched (and: make peers)'
+	@echo 'make peers             EPOLLSTATE against the ways events are handled today (BENCH=workload)'
 	@echo 'make check             style, hooks, compilers and checkers, interfaces: all that needs no guest'
 	@echo 'make check-long        and what takes minutes: other configurations'
 	@echo 'make test-long         what takes hours: checkers, four processors, fuzzing, load, other people'"'"'s suites'
@@ -32,7 +33,7 @@ help:
 	@echo 'make clean distclean   delete build/; and the cache with the kernel trees as well'
 	@echo 'Variables: KERNEL=stock|patched KSRC=DIR BASE=linux-6.12|linux-7.2 CONFIG=small ARCH=arm64|s390x EPOLLSTATE_CACHE=DIR'
 
-targets := deps build run test serve shell exec bench check check-long test-long perf-bench suites series bisect-check deb clean distclean
+targets := deps build run test serve shell exec bench peers check check-long test-long perf-bench suites series bisect-check deb clean distclean
 $(targets):
 	@scripts/$@
 
