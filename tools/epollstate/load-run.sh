@@ -42,6 +42,8 @@ failed=0
 	-R 20000 -r 10 -f 40 -z 10 -S 1 127.0.0.1 || failed=1
 [ $failed = 0 ] || echo "FAILED: a client found a fault"
 kill "$watch"
+kill "$server"
+wait "$server" || { echo "FAILED: the server ended with $?"; failed=1; }
 # What an end leaves to RCU and to timers goes within seconds.
 left=-1 tries=30
 while [ $tries -gt 0 ]; do
@@ -52,14 +54,11 @@ while [ $tries -gt 0 ]; do
 	tries=$((tries - 1))
 	sleep 1
 done
-kill "$server"
-wait "$server" || { echo "FAILED: the server ended with $?"; failed=1; }
-awk -v before="$before" -v after="$(free_kb)" -v left="$left" -v conns="$conns" '
+awk -v before="$before" -v after="$(free_kb)" -v left="$left" '
 	function bad(text) { print "FAILED: " text; status = 1 }
 	FILENAME ~ /memory/ {
 		# The beginning and the end are not the middle.
 		n++
-		epi[n] = $2
 		free[n] = $3
 		next
 	}
@@ -76,7 +75,7 @@ awk -v before="$before" -v after="$(free_kb)" -v left="$left" -v conns="$conns" 
 			if (i <= half) { a += free[i]; na++ } else { b += free[i]; nb++ }
 		}
 		served = v["connections_served"]
-		printf "connections served %d, records %d, bytes %d\n",
+		printf "connections served %s, records %s, bytes %s\n",
 			served, v["records"], v["bytes_echoed"]
 		printf "memory available: %d kB before, %d to %d during, %d after\n",
 			before, low, high, after
