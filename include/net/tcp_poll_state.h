@@ -15,7 +15,7 @@
 
 __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 			poll_table *wait);
-bool tcp_poll_state_due(struct sock *sk);
+bool __tcp_poll_state_due(struct sock *sk);
 void tcp_poll_state_wake(struct sock *sk);
 bool tcp_poll_state_promised(const struct sock *sk);
 
@@ -36,6 +36,27 @@ static inline bool tcp_space_wanted(const struct socket *sock)
 static inline bool tcp_state_space_wanted(const struct socket *sock)
 {
 	return test_bit(SOCK_POLL_STATE, &sock->flags);
+}
+
+/*
+ * True iff input is there to be read that came since a registration last
+ * looked, so that each of them has been woken, or is going to be, and will see
+ * the space.  Socket lock held.
+ */
+static inline bool tcp_poll_state_coming(const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return tp->rcv_nxt != READ_ONCE(tp->poll_seen) &&
+	       tp->rcv_nxt != tp->copied_seq && sk->sk_rcvlowat <= 1 &&
+	       READ_ONCE(sk->sk_data_ready) == sock_def_readable &&
+	       !READ_ONCE(tp->poll_each);
+}
+
+/* Is an EPOLLSTATE registration to be woken for space?  Then it has to be. */
+static inline bool tcp_poll_state_due(struct sock *sk)
+{
+	return !tcp_poll_state_coming(sk) && __tcp_poll_state_due(sk);
 }
 
 #else

@@ -64,6 +64,38 @@
  * Either the ACK sees the flag, or the sample sees what the ACK moved.  Never
  * arm after sampling: an ACK in between would be lost.
  *
+ * A request that is answered acknowledges the answer before: an ACK with data
+ * wakes for the data anyway, and that record takes the send space along.  So
+ * tp->poll_seen is the rcv_nxt that a registration saw when it last looked.  If
+ * rcv_nxt is further on, a wake-up for input has been sent since, or will be
+ * before the segment is done with, and nobody is woken for space: each
+ * registration will look again, and what it samples has this ACK in it.  That
+ * takes four things:
+ *
+ *  - all of them asked for input; if one did not, tp->poll_each is set, for
+ *    good;
+ *  - each byte wakes: SO_RCVLOWAT is 1;
+ *  - what came is unread.  A byte that came below an earlier SO_RCVLOWAT woke
+ *    nobody, and if it was read before the mark was lowered, never will;
+ *  - nobody diverts the wake-ups for input.
+ *
+ * Input that came while they were diverted, or was put there by TCP_REPAIR,
+ * woke nobody either: space waits for it to be read, or for more of it.
+ *
+ *	looking (ep->mtx)			ACK (socket lock)
+ *	-----------------			-----------------
+ *	take item off the list			rcv_nxt = ...
+ *	poll_seen = rcv_nxt			snd_una = ...
+ *	  [tcp_poll_state_look, cmpxchg]	smp_mb() [tcp_check_space]
+ *	smp_mb() [tcp_poll_state_arm]		if rcv_nxt == poll_seen, as above
+ *	sample snd_una				wake for input
+ *
+ * rcv_nxt that moves after it was read wakes after the item was taken off.  If
+ * poll_seen were stored without a look at what another epoll has put there in
+ * the meantime, it could go back, and the ACK leave that epoll asleep.  What
+ * another epoll has stored (poll_seen, poll_each, the flag) is found done, and
+ * needs the barrier all the same: it is the sample here that comes after it.
+ *
  * Auto-tuning grows the buffer when an ACK finds it less than a third free, as
  * it does for a sender that found no space.
  *
@@ -139,14 +171,14 @@ static bool tcp_space_is_news(const struct sock *sk, u32 base, u32 step)
 }
 
 /**
- * tcp_poll_state_due - is an EPOLLSTATE registration to be woken for space?
+ * __tcp_poll_state_due - is an EPOLLSTATE registration to be woken for space?
  * @sk: a socket with SOCK_POLL_STATE set
  *
  * Context: socket lock held; softirq or process.
  * Return: true if so; SOCK_POLL_STATE is then cleared, and the caller has to
  * call tcp_poll_state_wake().
  */
-bool tcp_poll_state_due(struct sock *sk)
+bool __tcp_poll_state_due(struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
@@ -211,21 +243,42 @@ bool tcp_poll_state_promised(const struct sock *sk)
 }
 
 /*
+ * Input up to rcv_nxt needs no further wake-up; see "Send space coming back".
+ * The caller has the barrier that comes before the sample.
+ */
+static inline void tcp_poll_state_look(struct tcp_sock *tp, __poll_t requested)
+{
+	u32 seen = READ_ONCE(tp->poll_seen), now;
+
+	do {
+		/* What others saw, then what there is: it never goes back. */
+		smp_rmb();
+		now = READ_ONCE(tp->rcv_nxt);
+	} while (seen != now && !try_cmpxchg(&tp->poll_seen, &seen, now));
+
+	if (unlikely(!(requested & (EPOLLIN | EPOLLRDNORM))) &&
+	    !READ_ONCE(tp->poll_each))
+		WRITE_ONCE(tp->poll_each, true);
+}
+
+/*
  * Ask tcp_check_space() to wake for send space, counting from what was told.
  * What the caller samples afterwards is safe against an ACK in between.
  */
-static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
+static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told,
+			       __poll_t requested)
 {
 	unsigned long *flags = &sk->sk_socket->flags;
 	struct tcp_sock *tp = tcp_sk(sk);
 	u32 base = told->out_pos, step = told->out_step;
 
+	tcp_poll_state_look(tp, requested);
 	if (likely(test_bit(SOCK_POLL_STATE, flags))) {
-		if (likely(!before(base, READ_ONCE(tp->poll_base))) ||
-		    told->kind == POLL_STATE_NONE)
-			return;
-		WRITE_ONCE(tp->poll_base, base);
-		WRITE_ONCE(tp->poll_step, step);
+		if (unlikely(before(base, READ_ONCE(tp->poll_base))) &&
+		    told->kind != POLL_STATE_NONE) {
+			WRITE_ONCE(tp->poll_base, base);
+			WRITE_ONCE(tp->poll_step, step);
+		}
 	} else {
 		/* About to be told: count from here. */
 		if (told->kind == POLL_STATE_NONE ||
@@ -241,7 +294,10 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told)
 		smp_mb__before_atomic();
 		set_bit(SOCK_POLL_STATE, flags);
 	}
-	/* Pairs with the barrier in tcp_check_space(). */
+	/*
+	 * Pairs with the barrier in tcp_check_space(); also where all of it had
+	 * been stored already, by another epoll.
+	 */
 	smp_mb();
 }
 
@@ -488,7 +544,7 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 
 	if (poll_requested_events(wait) &
 	    (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND))
-		tcp_poll_state_arm(sk, ps->told);
+		tcp_poll_state_arm(sk, ps->told, poll_requested_events(wait));
 
 	mask = tcp_poll(file, sock, wait);
 	/* Counters after the end of file that the mask may tell of. */

@@ -329,6 +329,100 @@ TEST_F(tcp, a_wake_up_that_changes_nothing_is_not_told)
 	EXPECT_EQ(0, es_pending(self->ep));
 }
 
+/* It wakes for the data already, but not those who did not ask for any. */
+TEST_F(tcp, an_ack_that_comes_with_data_is_told_to_who_wants_room_alone)
+{
+	int other = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_state st, out;
+
+	ASSERT_LE(0, other);
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(0, es_add(other, self->fd, EPOLLOUT | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(other, &out, 0));
+
+	/* The acknowledgment waits for something to go with. */
+	ASSERT_EQ(0, es_set_opt(self->peer, IPPROTO_TCP, TCP_QUICKACK, 0));
+	ASSERT_EQ(100, es_write(self->fd, 100));
+	ASSERT_EQ(50, es_write(self->peer, 50));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(50, st.rcv);
+	EXPECT_EQ(0, st.outq);
+	ASSERT_EQ(4, es_next(other, &out));
+	EXPECT_EQ(0, out.outq);
+	close(other);
+}
+
+/*
+ * The peer answers a hundred bytes with fifty, which wait to be read.  True if
+ * nothing but that segment came, so that it had the acknowledgment with it.
+ */
+static bool es_tcp_answered_at_once(int fd, int peer)
+{
+	const uint32_t segs = es_tcp_info(fd).tcpi_segs_in;
+
+	return es_write(fd, 100) == 100 &&
+	       es_until(es_fionread(peer) == 100) &&
+	       es_read(peer, 100) == 100 && es_write(peer, 50) == 50 &&
+	       es_until(es_fionread(fd) == 50) &&
+	       es_tcp_info(fd).tcpi_segs_in == segs + 1;
+}
+
+/*
+ * Two wake-ups before a wait make one record, so they are told apart by the
+ * order in which descriptors became ready: a wake-up for input goes to the
+ * plain registration first, since it was added last, and one for room before
+ * it would have gone to the other alone.
+ */
+TEST_F(tcp, an_ack_that_comes_with_data_wakes_for_the_data_alone)
+{
+	int again = dup(self->fd), ep = self->ep, i, judged = 0;
+	struct epoll_event slots[EPOLL_STATE_SLOTS + 1];
+	struct epoll_state st;
+	bool at_once;
+
+	ASSERT_LE(0, again);
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(0, es_add(ep, again, EPOLLIN | EPOLLET));
+	ASSERT_EQ(0, es_set_opt(self->peer, IPPROTO_TCP, TCP_QUICKACK, 0));
+	for (i = 0; i < 20; i++) {
+		at_once = es_tcp_answered_at_once(self->fd, self->peer);
+		ASSERT_EQ(50, es_fionread(self->fd));
+		ASSERT_EQ(ARRAY_SIZE(slots),
+			  epoll_wait(ep, slots, ARRAY_SIZE(slots), 0));
+		if (at_once) {
+			EXPECT_EQ(EPOLLIN, slots[0].events);
+			memcpy(&st, slots + 1, sizeof(st));
+			EXPECT_EQ(EPOLLSTATE | EPOLLIN | EPOLLOUT, st.events);
+			EXPECT_EQ(50, st.rcv);
+			EXPECT_EQ(0, st.outq);
+			judged++;
+		}
+		EXPECT_EQ(0, es_pending(ep));
+		ASSERT_EQ(50, es_read(self->fd, 8000));
+	}
+	EXPECT_LT(0, judged);
+	close(again);
+}
+
+/* Such input is no reason to wait for a wake-up that takes the ACK along. */
+TEST_F(tcp, an_ack_is_told_after_input_that_did_not_wake)
+{
+	struct epoll_state st;
+
+	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1000));
+	REGISTER(ES_IO, &st);
+	TCP_ARRIVE(10);
+	EXPECT_EQ(0, es_pending(self->ep));
+	ASSERT_EQ(10, es_read(self->fd, 1000));
+	ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1));
+
+	/* All its credit, and then nothing but acknowledgments come. */
+	ASSERT_EQ(st.snd, es_write(self->fd, st.snd));
+	ASSERT_TRUE(es_until((es_drain(self->peer), !es_siocoutq(self->fd))));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_LT(0, st.snd);
+}
+
 TEST_F(tcp, snd_obeys_tcp_notsent_lowat)
 {
 	const int lowat = 20000;
