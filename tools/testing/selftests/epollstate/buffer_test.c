@@ -52,7 +52,8 @@ static char *es_hole(enum es_hole what)
 #define EXPECT_FAULT(slots, max)					\
 do {									\
 	errno = 0;							\
-	EXPECT_EQ(-1, epoll_wait(self->ep, (void *)(slots), max, 0));	\
+	EXPECT_EQ(-1, epoll_wait(self->ep, (void *)(slots), max,	\
+				 ES_DEADLINE_MS));			\
 	EXPECT_EQ(EFAULT, errno);					\
 } while (0)
 
@@ -61,7 +62,7 @@ do {									\
 do {									\
 	struct epoll_state __st;					\
 									\
-	ASSERT_EQ(4, es_wait(self->ep, &__st, 0));			\
+	ASSERT_EQ(4, es_next(self->ep, &__st));				\
 	EXPECT_EQ(EPOLLSTATE | EPOLLIN, __st.events & ~ES_ALSO);	\
 	EXPECT_EQ(ES_COOKIE, __st.data.u64);				\
 	EXPECT_INPUT(__st);						\
@@ -103,7 +104,7 @@ TEST_F(buffer, a_record_that_ends_at_a_hole_is_delivered)
 		ASSERT_TRUE(!!hole);
 		ARRIVE(100);
 		ASSERT_EQ(4, epoll_wait(self->ep, (void *)(hole - RECORD),
-					100, 0));
+					100, ES_DEADLINE_MS));
 		memcpy(&st, hole - RECORD, sizeof(st));
 		EXPECT_INPUT(st);
 		EXPECT_EQ(++seq, st.seq);
@@ -127,7 +128,7 @@ TEST_F(buffer, a_record_across_fresh_pages_is_delivered)
 		ASSERT_NE(MAP_FAILED, mem);
 		ARRIVE(100);
 		ASSERT_EQ(4, epoll_wait(self->ep, (void *)(mem + page - there),
-					4, 0));
+					4, ES_DEADLINE_MS));
 		memcpy(&st, mem + page - there, sizeof(st));
 		EXPECT_INPUT(st);
 		EXPECT_EQ(++seq, st.seq);
@@ -189,7 +190,8 @@ TEST_F(buffer, at_the_end_of_the_address_space_it_fits_or_it_is_kept)
 	ARRIVE(100);
 	for (there = 0; there < RECORD; there++)
 		EXPECT_FAULT(top - there, 4);
-	ASSERT_EQ(4, epoll_wait(self->ep, (void *)(top - RECORD), 4, 0));
+	ASSERT_EQ(4, epoll_wait(self->ep, (void *)(top - RECORD), 4,
+				ES_DEADLINE_MS));
 	memcpy(&st, top - RECORD, sizeof(st));
 	EXPECT_INPUT(st);
 	EXPECT_EQ(1, st.seq);
