@@ -12,6 +12,7 @@
  * and -v, which prints them, in the same order as well.
  */
 #include "common.h"
+#include "ring.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -53,6 +54,7 @@ struct thread {
 	int process, number;
 	bool child;
 	const struct step *step;
+	struct es_ring ring;	/* its ->fd is -1 where there is none */
 	/* The last page that can be written, and the end of it */
 	char *guard, *read_only, *hole;
 };
@@ -62,7 +64,7 @@ static struct shared {
 	bool given[PROCESSES][COOKIES];
 	bool failed;
 	struct count {
-		uint64_t steps, waits, records, events;
+		uint64_t steps, waits, records, events, rings;
 	} count[PROCESSES][THREADS];
 } *shared;
 
@@ -381,7 +383,8 @@ static bool is_given(const struct thread *t, uint64_t data)
 	return false;
 }
 
-static void do_ctl(struct thread *t, const struct step *s, int op)
+/* What epoll_ctl() is given. */
+static struct epoll_event *request(struct thread *t, const struct step *s)
 {
 	struct epoll_event *ev = pointer(t, s->how, 1);
 	const uint32_t k = s->len % COOKIES;
@@ -392,8 +395,13 @@ static void do_ctl(struct thread *t, const struct step *s, int op)
 		__atomic_store_n(&shared->given[t->process][k], true,
 				 __ATOMIC_RELAXED);
 	}
+	return ev;
+}
+
+static void do_ctl(struct thread *t, const struct step *s, int op)
+{
 	/* As it is: a library may look at the event itself. */
-	syscall(SYS_epoll_ctl, ep_of(s), op, fd_of(s->b), ev);
+	syscall(SYS_epoll_ctl, ep_of(s), op, fd_of(s->b), request(t, s));
 }
 
 static void do_add(struct thread *t, const struct step *s)
@@ -465,12 +473,37 @@ static void look(struct thread *t, const struct epoll_event *ev, int n,
 			fail(t, "%d slots, and something behind them", n);
 }
 
-static void do_wait(struct thread *t, const struct step *s)
+/* Slots that a wait has, and those that it is told of. */
+static int room_of(const struct step *s)
+{
+	return 1 + s->len % ROOM;
+}
+
+static int max_of(const struct step *s)
 {
 	static const int odd[] = { 0, -1, 1 << 20, INT32_MAX, 3, 4, 5, 8 };
-	const uint32_t room = 1 + s->len % ROOM;
+
+	return s->mask % 4 ? room_of(s) : odd[s->x % ARRAY_SIZE(odd)];
+}
+
+/* What a wait returned that had the room pointer() gave. */
+static void waited(struct thread *t, const struct step *s,
+		   const struct epoll_event *ev, int n)
+{
+	count_of(t)->waits++;
+	if (n < 0)
+		return;
+	if (n && !pointer_is_good(s->how) && s->how != 4)
+		fail(t, "%d slots were put where nothing can be", n);
+	if (pointer_is_good(s->how))
+		look(t, ev, n, max_of(s), room_of(s));
+}
+
+static void do_wait(struct thread *t, const struct step *s)
+{
+	const uint32_t room = room_of(s);
 	struct epoll_event *ev = pointer(t, s->how, room);
-	const int max = s->mask % 4 ? room : odd[s->x % ARRAY_SIZE(odd)];
+	const int max = max_of(s);
 	/* 64 bits each, on all machines. */
 	const int64_t ts[2] = { 0, s->x % 3000000 };
 	const bool second = s->x % 3 == 0;
@@ -488,13 +521,64 @@ static void do_wait(struct thread *t, const struct step *s)
 		n = syscall(SYS_epoll_pwait2, ep, ev, max, ts, NULL, 8);
 	else
 		n = syscall(SYS_epoll_pwait2, ep, ev, max, t->hole, t->hole, 8);
-	count_of(t)->waits++;
-	if (n < 0)
+	waited(t, s, ev, n);
+}
+
+/*
+ * The same by io_uring: registering, waiting, and the one-shot poll.  What does
+ * not come at once is called off by a time-out that is linked to it.
+ */
+static void do_ring(struct thread *t, const struct step *s)
+{
+	struct io_uring_sqe sqe = {
+		.flags = IOSQE_IO_LINK | (s->x & 64 ? IOSQE_ASYNC : 0),
+		.user_data = 1,
+	};
+	/* 64 bits each, on all machines. */
+	const int64_t ts[2] = { 0, s->x % 1000000 };
+	const struct io_uring_sqe timeout = {
+		.opcode = IORING_OP_LINK_TIMEOUT,
+		.addr = (uintptr_t)ts,
+		.len = 1,
+	};
+	struct epoll_event *ev = NULL;
+	struct io_uring_cqe done[2];
+	int i;
+
+	if (t->ring.fd < 0)
 		return;
-	if (n && !pointer_is_good(s->how) && s->how != 4)
-		fail(t, "%d slots were put where nothing can be", n);
-	if (pointer_is_good(s->how))
-		look(t, ev, n, max, room);
+	switch (s->x % 4) {
+	case 0:
+		ev = pointer(t, s->how, room_of(s));
+		if (pointer_is_good(s->how))
+			memset(ev, UNTOUCHED, room_of(s) * sizeof(*ev));
+		sqe.opcode = ES_IORING_OP_EPOLL_WAIT;
+		sqe.fd = ep_of(s);
+		sqe.addr = (uintptr_t)ev;
+		sqe.len = max_of(s);
+		break;
+	case 1:
+		sqe.opcode = IORING_OP_POLL_ADD;
+		sqe.fd = fd_of(s->b);
+		sqe.poll32_events = s->mask;
+		break;
+	default:
+		ev = request(t, s);
+		sqe.opcode = IORING_OP_EPOLL_CTL;
+		sqe.fd = ep_of(s);
+		sqe.off = fd_of(s->b);
+		sqe.len = 1 + s->len % 3;
+		sqe.addr = (uintptr_t)ev;
+		break;
+	}
+	es_ring_push(&t->ring, &sqe);
+	es_ring_push(&t->ring, &timeout);
+	if (es_ring_finish(&t->ring, 2, done))
+		fail(t, "io_uring_enter: %s", strerror(errno));
+	count_of(t)->rings++;
+	for (i = 0; i < 2; i++)
+		if (done[i].user_data && s->x % 4 == 0)
+			waited(t, s, ev, done[i].res);
 }
 
 static void do_poll(struct thread *t, const struct step *s)
@@ -537,6 +621,7 @@ static const struct op ops[] = {
 	{ "recv", 2, do_recv },		{ "splice", 2, do_splice },
 	{ "shutdown", 1, do_shutdown },	{ "trigger", 3, do_trigger },
 	{ "option", 3, do_option },	{ "fork", 1, do_fork },
+	{ "ring", 6, do_ring },
 };
 
 /* steps */
@@ -692,6 +777,8 @@ static int run_process(int process, uint64_t seed, int threads)
 		/* Far apart, so that no two draw the same numbers. */
 		thread[i].rnd.s = seed ^ (i + 1) * 0x9e3779b97f4a7c15ULL;
 		map_pages(&thread[i]);
+		if (es_ring_open(&thread[i].ring))
+			thread[i].ring.fd = -1;
 		if (pthread_create(&id[i], NULL, run_thread, &thread[i]))
 			return 2;
 	}
@@ -747,6 +834,7 @@ static bool fuzz(uint64_t seed, int processes, int threads)
 		sum.waits += c->waits;
 		sum.records += c->records;
 		sum.events += c->events;
+		sum.rings += c->rings;
 	}
 	if (shared->failed)
 		ok = false;
@@ -759,9 +847,10 @@ static bool fuzz(uint64_t seed, int processes, int threads)
 	       (unsigned long long)sum.steps,
 	       (unsigned long long)(sum.steps * 1000 /
 				    (es_now_ms() - start + 1)));
-	printf("%llu waits, %llu records, %llu events; %s\n",
+	printf("%llu waits, %llu records, %llu events, %llu by io_uring; %s\n",
 	       (unsigned long long)sum.waits, (unsigned long long)sum.records,
-	       (unsigned long long)sum.events, ok ? "ok" : "FAILED");
+	       (unsigned long long)sum.events, (unsigned long long)sum.rings,
+	       ok ? "ok" : "FAILED");
 	return ok;
 }
 

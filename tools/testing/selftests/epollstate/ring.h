@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* io_uring by its system calls: one submission, one completion at a time. */
+/* io_uring by its system calls: few submissions, and all of them waited for. */
 
 #ifndef _EPOLLSTATE_RING_H
 #define _EPOLLSTATE_RING_H
@@ -54,25 +54,49 @@ static inline int es_ring_open(struct es_ring *r)
 	return 0;
 }
 
-/* Submits @sqe, waits for its completion, returns its result. */
-static inline int es_ring_do(struct es_ring *r, const struct io_uring_sqe *sqe)
+/* For es_ring_finish() to submit; four at most. */
+static inline void es_ring_push(struct es_ring *r,
+				const struct io_uring_sqe *sqe)
 {
 	const unsigned int tail = *r->sq_tail, at = tail & *r->sq_mask;
-	unsigned int head;
-	int res;
 
 	r->sqes[at] = *sqe;
 	r->sq_array[at] = at;
 	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
-	if (syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS,
-		    NULL, 0) < 0)
-		return -errno;
-	head = *r->cq_head;
-	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE))
-		return -EIO;
-	res = r->cqes[head & *r->cq_mask].res;
-	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
-	return res;
+}
+
+/* Submits the @n that were pushed, waits for all of them; signals are no end. */
+static inline int es_ring_finish(struct es_ring *r, unsigned int n,
+				 struct io_uring_cqe *done)
+{
+	unsigned int submit = n, head;
+	int err;
+
+	while (n) {
+		err = syscall(SYS_io_uring_enter, r->fd, submit, 1,
+			      IORING_ENTER_GETEVENTS, NULL, 0);
+		if (err < 0 && errno != EINTR)
+			return -errno;
+		if (err > 0)
+			submit -= err;
+		head = *r->cq_head;
+		for (; n && head != __atomic_load_n(r->cq_tail,
+						    __ATOMIC_ACQUIRE); n--)
+			*done++ = r->cqes[head++ & *r->cq_mask];
+		__atomic_store_n(r->cq_head, head, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+/* Submits @sqe, waits for its completion, returns its result. */
+static inline int es_ring_do(struct es_ring *r, const struct io_uring_sqe *sqe)
+{
+	struct io_uring_cqe cqe;
+	int err;
+
+	es_ring_push(r, sqe);
+	err = es_ring_finish(r, 1, &cqe);
+	return err ? err : cqe.res;
 }
 
 #endif /* _EPOLLSTATE_RING_H */
