@@ -68,6 +68,7 @@ loads() {
 todo=$(loads | while read -r load; do if wanted "$load"; then echo "$load"; fi; done)
 [ -n "$todo" ] || { echo "fail no workload is called '$BENCH'"; exit 1; }
 echo "kernel $(uname -r)"
+echo "clock $(sed -n 's/^cpu MHz[^0-9]*//p' /proc/cpuinfo | head -n 1)"
 echo "plan $(($(echo "$todo" | wc -l) * $(echo "$peers" | wc -w)))"
 status=0
 while read -r load; do

@@ -324,6 +324,8 @@ TEST_F(sockmap, r10_input_comes_as_edges)
 	ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	TAKE(100);
+	/* The peer of a vsock is told that it was taken, and that wakes it. */
+	SETTLE();
 	INTO_SOCKMAP();
 	/* Putting it there may have woken, but with no record. */
 	while (es_wait(self->ep, &st, 0))

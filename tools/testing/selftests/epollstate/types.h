@@ -368,6 +368,21 @@ static inline int es_vsock_seqpacket_pair(int sv[2])
 	return es_vsock_pair(SOCK_SEQPACKET, sv);
 }
 
+/*
+ * One worker carries all that goes through the loopback, in its order, and wakes
+ * after the data can be seen: behind a byte of another pair nothing is under way.
+ */
+static inline bool es_vsock_idle(int fd, int peer)
+{
+	static int sv[2] = { -1, -1 };
+
+	if (!es_queue_empty(fd, peer))
+		return false;
+	if (sv[0] < 0 && es_vsock_pair(SOCK_STREAM, sv))
+		return false;
+	return es_write(sv[0], 1) == 1 && es_until(es_read(sv[1], 1) == 1);
+}
+
 /* The types */
 
 #define ES_TCP(af)							\
@@ -535,7 +550,7 @@ static const es_unused struct es_type es_vsock_stream = {
 	.name = "vsock_stream",
 	.pair = es_vsock_stream_pair,
 	/* Handed to the peer, that is: what it reads is something else. */
-	.idle = es_queue_empty,
+	.idle = es_vsock_idle,
 	.both = true,
 	.handed = true,
 	.depth = 200,
@@ -551,7 +566,7 @@ static const es_unused struct es_type es_vsock_stream = {
 static const es_unused struct es_type es_vsock_seqpacket = {
 	.name = "vsock_seqpacket",
 	.pair = es_vsock_seqpacket_pair,
-	.idle = es_queue_empty,
+	.idle = es_vsock_idle,
 	.messages = true,
 	.msgs = true,
 	.both = true,
