@@ -18,7 +18,7 @@ help:
 	@echo 'make serve             keep an echo server up, reachable on a loopback port of this machine (PORT=7777)'
 	@echo 'make shell             a shell on the patched kernel, in this file system, read-only'
 	@echo "make exec CMD='...'    one command there: its output and its exit status"
-	@echo 'make bench             costs in instructions, unpatched against patched (and: make peers)'
+	@echo 'make bench             costs in instructions, unpatched against patched, and make peers'
 	@echo 'make peers             EPOLLSTATE against the ways events are handled today (BENCH=workload)'
 	@echo 'make check             style, hooks, compilers and checkers, interfaces: all that needs no guest'
 	@echo 'make check-long        and what takes minutes: other configurations'
