@@ -375,12 +375,15 @@ static inline int es_vsock_seqpacket_pair(int sv[2])
 static inline bool es_vsock_idle(int fd, int peer)
 {
 	static int sv[2] = { -1, -1 };
+	struct pollfd p = { .events = POLLIN };
 
 	if (!es_queue_empty(fd, peer))
 		return false;
 	if (sv[0] < 0 && es_vsock_pair(SOCK_STREAM, sv))
 		return false;
-	return es_write(sv[0], 1) == 1 && es_until(es_read(sv[1], 1) == 1);
+	p.fd = sv[1];
+	return es_write(sv[0], 1) == 1 && poll(&p, 1, ES_DEADLINE_MS) == 1 &&
+	       es_read(sv[1], 1) == 1;
 }
 
 /* The types */
