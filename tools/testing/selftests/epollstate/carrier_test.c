@@ -324,15 +324,17 @@ TEST_F(sockmap, r10_input_comes_as_edges)
 	ARRIVE(100);
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	TAKE(100);
-	/* The peer of a vsock is told that it was taken, and that wakes it. */
-	SETTLE();
 	INTO_SOCKMAP();
 	/* Putting it there may have woken, but with no record. */
 	while (es_wait(self->ep, &st, 0))
 		EXPECT_FALSE(st.events & EPOLLSTATE);
 
 	ASSERT_EQ(len, es_write(self->peer, len));
-	ASSERT_EQ(1, es_next(self->ep, &st));
+	/* It wakes also before the worker has put there what passed. */
+	do {
+		ASSERT_EQ(1, es_next(self->ep, &st));
+		EXPECT_FALSE(st.events & EPOLLSTATE);
+	} while (!(st.events & EPOLLIN));
 	EXPECT_EQ(EPOLLIN | EPOLLOUT, st.events);
 	EXPECT_EQ(ES_COOKIE, st.data.u64);
 	ASSERT_TRUE(es_until(es_read(self->fd, 8000) == len));
