@@ -707,6 +707,47 @@ TEST_F_TIMEOUT(room, a_writer_within_its_credit_against_a_reader, ES_TIMEOUT)
 	FINISH(&r);
 }
 
+/*
+ * The same, with little room, so that one who hears of some of it often looks
+ * while the last of it comes back: that the queue is empty has to be told.
+ */
+TEST_F_TIMEOUT(room, that_the_queue_ran_empty_is_told_however_it_falls,
+	       ES_TIMEOUT)
+{
+	struct rounds rounds = es_rounds();
+	struct epoll_state st;
+	uint32_t piece;
+	int i;
+
+	RACE(r);
+	/* Where there is no such option, with what there is. */
+	setsockopt(r.fd, SOL_SOCKET, SO_SNDBUF, &(int){ 8192 }, sizeof(int));
+	ADD(&r);
+	START(&r, es_reader);
+	ASSERT_EQ(4, es_next(r.ep, &st));
+	rounds.most *= 100;
+	while (es_another(&rounds)) {
+		piece = st.snd / (1 + rounds.done % 5);
+		piece = es_len(variant->type, piece ? piece : 1);
+		for (i = 0; i <= rounds.done % 5; i++) {
+			const ssize_t n = es_write(r.fd, piece);
+
+			/* The promise may be of one write. */
+			if (i && n != piece && !variant->type->per_byte)
+				break;
+			ASSERT_EQ(piece, n);
+		}
+		do {
+			ASSERT_EQ(4, es_next(r.ep, &st)) {
+				TH_LOG("round %d: not told", rounds.done);
+			}
+		} while (st.outq || !st.snd);
+	}
+	es_halt(&r);
+	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
+	FINISH(&r);
+}
+
 /* TCP alone: the peer resets, or something else takes the socket over. */
 FIXTURE(tcp)
 {
