@@ -807,6 +807,49 @@ TEST_F_TIMEOUT(tcp, a_reset_is_told_with_its_error_however_it_falls, ES_TIMEOUT)
 	FINISH(&r);
 }
 
+/* Asks again and again; nobody reads. */
+#define SENT	10
+
+static void *es_asker(void *arg)
+{
+	struct race *r = arg;
+	struct epoll_state st;
+
+	while (!es_over(r)) {
+		if (es_mod(r->ep, r->fd, ES_IO | EPOLLSTATE) ||
+		    es_wait(r->ep, &st, 0) != EPOLL_STATE_SLOTS ||
+		    st.rcv > SENT)
+			es_fault(r);
+		if (st.events & EPOLLRDHUP && st.rcv != SENT)
+			es_fault(r);
+		es_put(&r->events, st.events);
+	}
+	return NULL;
+}
+
+/* A FIN takes a sequence number, and is not told as one. */
+TEST_F_TIMEOUT(tcp, an_end_is_no_byte_and_not_before_the_last_one, ES_TIMEOUT)
+{
+	struct rounds rounds = es_rounds();
+
+	RACE(r);
+	rounds.most *= 100;
+	while (es_another(&rounds) && !r.faults) {
+		NEW_PAIR(&r, RECEIVER);
+		ADD(&r);
+		r.events = 0;
+		START(&r, es_asker);
+		EXPECT_TRUE(es_until(es_get(&r.events)));
+		ASSERT_EQ(SENT, es_write(r.peer, SENT));
+		ASSERT_EQ(0, shutdown(r.peer, SHUT_WR));
+		EXPECT_TRUE(es_until(es_get(&r.events) & EPOLLRDHUP));
+		es_halt(&r);
+		close(r.fd);
+		close(r.peer);
+	}
+	FINISH(&r);
+}
+
 TEST_F_TIMEOUT(tcp, r10_tls_is_attached_under_traffic_and_waiters, ES_TIMEOUT)
 {
 	struct rounds rounds = es_rounds();
