@@ -859,6 +859,30 @@ TEST_F(fifo, a_reader_hears_of_writers_that_go_and_come)
 	close(r);
 }
 
+/* One that writes nothing: an event that was seen gone is news again. */
+TEST_F(fifo, r5_a_hangup_that_comes_back_is_told_again)
+{
+	struct epoll_state st;
+	int r, w, i;
+
+	r = open(self->name, O_RDONLY | O_NONBLOCK);
+	ASSERT_LE(0, r);
+	ASSERT_EQ(0, es_add(self->ep, r, EPOLLIN | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	for (i = 1; i < 5; i++) {
+		w = open(self->name, O_WRONLY | O_NONBLOCK);
+		ASSERT_LE(0, w);
+		/* To open wakes, and there is nothing to tell. */
+		EXPECT_EQ(0, es_pending(self->ep));
+		close(w);
+		ASSERT_EQ(4, es_next(self->ep, &st));
+		EXPECT_EQ(EPOLLSTATE | EPOLLHUP, st.events);
+		EXPECT_EQ(i, st.seq);
+		EXPECT_EQ(0, es_pending(self->ep));
+	}
+	close(r);
+}
+
 TEST_F(fifo, one_open_for_both_reports_both)
 {
 	struct epoll_state st;
