@@ -8,6 +8,7 @@
 #ifndef _LINUX_PIPE_POLL_STATE_H
 #define _LINUX_PIPE_POLL_STATE_H
 
+#include <linux/compiler.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 
@@ -31,18 +32,20 @@ static inline void pipe_poll_state_drained(struct pipe_inode_info *pipe)
 {
 	/*
 	 * The tail before the flag; pairs with pipe_poll_state_arm().  What
-	 * mutex_unlock() ends with is an atomic read-modify-write.  The flag
-	 * is read as poll_usage is: READ_ONCE() would cost an instruction.
+	 * mutex_unlock() ends with is an atomic read-modify-write.  A flag that
+	 * is set meanwhile is as good as one set afterwards: the sample that
+	 * follows has the tail.  READ_ONCE() would cost an instruction.
 	 */
 	smp_mb__after_atomic();
-	if (unlikely(pipe->poll_state))
+	if (unlikely(data_race(pipe->poll_state)))
 		__pipe_poll_state_drained(pipe);
 }
 
 /* A writer of much, who has just dropped pipe->mutex, is about to sleep. */
 static inline void pipe_poll_state_filled(struct pipe_inode_info *pipe)
 {
-	if (pipe->poll_usage)
+	/* Set once and for all, by whoever polls: before it samples. */
+	if (data_race(pipe->poll_usage))
 		pipe_poll_state_wake(&pipe->rd_wait);
 }
 
@@ -56,7 +59,8 @@ static inline void pipe_poll_state_partner(struct pipe_inode_info *pipe)
 static inline void pipe_poll_state_merge(struct pipe_inode_info *pipe,
 					 struct pipe_buffer *buf, u32 n)
 {
-	if (unlikely(pipe->poll_in)) {
+	/* Set once and for all.  Who sets it just now may be told of this twice. */
+	if (unlikely(data_race(pipe->poll_in))) {
 		__pipe_poll_state_merge(pipe, buf, n);
 		return;
 	}
