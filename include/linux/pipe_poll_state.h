@@ -32,11 +32,13 @@ static inline void pipe_poll_state_drained(struct pipe_inode_info *pipe)
 {
 	/*
 	 * The tail before the flag; pairs with pipe_poll_state_arm().  What
-	 * mutex_unlock() ends with is an atomic read-modify-write.  A flag that
-	 * is set meanwhile is as good as one set afterwards: the sample that
-	 * follows has the tail.  READ_ONCE() would cost an instruction.
+	 * mutex_unlock() ends with is an atomic read-modify-write.
 	 */
 	smp_mb__after_atomic();
+	/*
+	 * Set just now it is as good as set afterwards: the sample that follows
+	 * has the tail.  READ_ONCE() would cost an instruction.
+	 */
 	if (unlikely(data_race(pipe->poll_state)))
 		__pipe_poll_state_drained(pipe);
 }

@@ -66,6 +66,7 @@ static bool es_flow(int ep, int fd, int peer, uint32_t credit, size_t all,
 		    struct flow *f)
 {
 	struct epoll_state st;
+	bool told;
 
 	while (f->sent < all) {
 		const uint32_t len = credit < 20000 ? credit : 20000;
@@ -84,23 +85,28 @@ static bool es_flow(int ep, int fd, int peer, uint32_t credit, size_t all,
 		if (credit)
 			continue;
 		/* Room for what comes next, told without a further call. */
-		if (!es_until(({
+		told = es_until(({
 			f->got += es_drain(peer);
 			if (es_wait(ep, &st, 0) == 4)
 				credit = st.snd;
 			credit > 0;
-		})))
+		}));
+		if (!told)
 			return false;
 	}
 	return true;
 }
 
 #define EXPECT_FLOW(credit, all, f)					\
+do {									\
+	struct flow *__f = f;						\
+									\
 	EXPECT_TRUE(es_flow(self->ep, self->fd, self->peer, credit,	\
-			    all, f)) {					\
+			    all, __f)) {				\
 		TH_LOG("stalled: %zu sent, %zu got, %zu refused",	\
-		       (f)->sent, (f)->got, (f)->refused);		\
-	}
+		       __f->sent, __f->got, __f->refused);		\
+	}								\
+} while (0)
 
 #define TCP_MEM		"/proc/sys/net/ipv4/tcp_mem"
 
@@ -210,7 +216,7 @@ FIXTURE_SETUP(group)
 	int sv[2];
 
 	ES_REQUIRE_ROOT();
-	strcpy(self->dir, "/tmp/epollstate-XXXXXX");
+	snprintf(self->dir, sizeof(self->dir), "/tmp/epollstate-XXXXXX");
 	ASSERT_EQ(0, unshare(CLONE_NEWNS));
 	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	ASSERT_NE(NULL, mkdtemp(self->dir));
