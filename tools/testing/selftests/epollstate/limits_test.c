@@ -215,6 +215,7 @@ FIXTURE_SETUP(group)
 	char path[64];
 	int sv[2];
 
+	ES_REQUIRE_KERNEL();
 	ES_REQUIRE_ROOT();
 	snprintf(self->dir, sizeof(self->dir), "/tmp/epollstate-XXXXXX");
 	ASSERT_EQ(0, unshare(CLONE_NEWNS));
@@ -227,7 +228,7 @@ FIXTURE_SETUP(group)
 		SKIP(return, "no control groups that limit memory");
 	}
 	snprintf(path, sizeof(path), "%s/es", self->dir);
-	ASSERT_EQ(0, mkdir(path, 0755));
+	ASSERT_TRUE(!mkdir(path, 0755) || errno == EEXIST);
 	/* What is limited is to be the sockets, not the test. */
 	es_buf();
 	ASSERT_EQ(0, mlockall(MCL_CURRENT | MCL_FUTURE));
