@@ -74,13 +74,17 @@ static inline void es_pause(void)
 }
 
 /* True as soon as @cond is, false if it is not within the deadline. */
-#define es_until(cond)							\
+#define es_until(cond)	es_until_by(cond, es_pause())
+/* The same for what takes microseconds, at the cost of a processor. */
+#define es_soon(cond)	es_until_by(cond, sched_yield())
+
+#define es_until_by(cond, pause)					\
 ({									\
 	const uint64_t __end = es_now_ms() + ES_DEADLINE_MS;		\
 	bool __ok;							\
 									\
 	while (!(__ok = (cond)) && es_now_ms() < __end)			\
-		es_pause();						\
+		pause;							\
 	__ok;								\
 })
 

@@ -499,10 +499,19 @@ static void waited(struct thread *t, const struct step *s,
 		look(t, ev, n, max_of(s), room_of(s));
 }
 
+/* Where a wait may leave them, and nobody has yet. */
+static struct epoll_event *slots(const struct thread *t, const struct step *s)
+{
+	struct epoll_event *ev = pointer(t, s->how, room_of(s));
+
+	if (pointer_is_good(s->how))
+		memset(ev, UNTOUCHED, room_of(s) * sizeof(*ev));
+	return ev;
+}
+
 static void do_wait(struct thread *t, const struct step *s)
 {
-	const uint32_t room = room_of(s);
-	struct epoll_event *ev = pointer(t, s->how, room);
+	struct epoll_event *ev = slots(t, s);
 	const int max = max_of(s);
 	/* 64 bits each, on all machines. */
 	const int64_t ts[2] = { 0, s->x % 3000000 };
@@ -512,8 +521,6 @@ static void do_wait(struct thread *t, const struct step *s)
 	int n;
 
 	sigemptyset(&none);
-	if (pointer_is_good(s->how))
-		memset(ev, UNTOUCHED, room * sizeof(*ev));
 	if (!second)
 		n = epoll_pwait(ep, ev, max, s->x % 4 ? 0 : s->x % 3,
 				s->x % 7 ? NULL : &none);
@@ -549,9 +556,7 @@ static void do_ring(struct thread *t, const struct step *s)
 		return;
 	switch (s->x % 4) {
 	case 0:
-		ev = pointer(t, s->how, room_of(s));
-		if (pointer_is_good(s->how))
-			memset(ev, UNTOUCHED, room_of(s) * sizeof(*ev));
+		ev = slots(t, s);
 		sqe.opcode = ES_IORING_OP_EPOLL_WAIT;
 		sqe.fd = ep_of(s);
 		sqe.addr = (uintptr_t)ev;

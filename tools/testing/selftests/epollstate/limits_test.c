@@ -72,7 +72,7 @@ static bool es_flow(int ep, int fd, int peer, uint32_t credit, size_t all,
 		const uint32_t len = credit < 20000 ? credit : 20000;
 		const ssize_t n = credit ? es_write(fd, len) : 0;
 
-		if (n < 0 && n != -EAGAIN)
+		if (credit && n <= 0 && n != -EAGAIN)
 			return false;
 		if (n > 0)
 			f->sent += n;

@@ -831,16 +831,22 @@ TEST_F(fifo, a_writer_hears_of_readers_that_go_and_come)
 	close(w);
 }
 
+/* A read end, registered, that never had a writer. */
+#define READER(r, st)							\
+do {									\
+	(r) = open(self->name, O_RDONLY | O_NONBLOCK);			\
+	ASSERT_LE(0, r);						\
+	ASSERT_EQ(0, es_add(self->ep, r, EPOLLIN | EPOLLSTATE));	\
+	ASSERT_EQ(4, es_wait(self->ep, st, 0));				\
+	EXPECT_EQ(EPOLLSTATE, (st)->events);				\
+} while (0)
+
 TEST_F(fifo, a_reader_hears_of_writers_that_go_and_come)
 {
 	struct epoll_state st;
 	int r, w, i;
 
-	r = open(self->name, O_RDONLY | O_NONBLOCK);
-	ASSERT_LE(0, r);
-	ASSERT_EQ(0, es_add(self->ep, r, EPOLLIN | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-	EXPECT_EQ(EPOLLSTATE, st.events);
+	READER(r, &st);
 	for (i = 1; i < 5; i++) {
 		w = open(self->name, O_WRONLY | O_NONBLOCK);
 		ASSERT_LE(0, w);
@@ -865,10 +871,7 @@ TEST_F(fifo, r5_a_hangup_that_comes_back_is_told_again)
 	struct epoll_state st;
 	int r, w, i;
 
-	r = open(self->name, O_RDONLY | O_NONBLOCK);
-	ASSERT_LE(0, r);
-	ASSERT_EQ(0, es_add(self->ep, r, EPOLLIN | EPOLLSTATE));
-	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	READER(r, &st);
 	for (i = 1; i < 5; i++) {
 		w = open(self->name, O_WRONLY | O_NONBLOCK);
 		ASSERT_LE(0, w);

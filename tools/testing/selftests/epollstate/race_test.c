@@ -69,17 +69,6 @@ static bool es_another(struct rounds *r)
 	return true;
 }
 
-/* es_until() for what takes microseconds: so that there are many rounds. */
-#define es_soon(cond)							\
-({									\
-	const uint64_t __end = es_now_ms() + ES_DEADLINE_MS;		\
-	bool __ok;							\
-									\
-	while (!(__ok = (cond)) && es_now_ms() < __end)			\
-		sched_yield();						\
-	__ok;								\
-})
-
 static bool es_over(const struct race *r)
 {
 	return __atomic_load_n(&r->over, __ATOMIC_ACQUIRE);
