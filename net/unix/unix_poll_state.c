@@ -84,6 +84,7 @@
  * stream is stable while we have the file, that of a datagram socket is looked
  * at under our state lock.
  */
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <net/af_unix.h>
 #include <net/sock.h>
@@ -97,17 +98,8 @@
 /* Memory of a buffer whose head is as small as heads get. */
 static u32 unix_small_truesize __ro_after_init = SKB_TRUESIZE(PAGE_SIZE);
 
-static int __init unix_poll_state_init(void)
-{
-	/* As sk_allocation: accounted heads have no cache of their own. */
-	struct sk_buff *skb = alloc_skb(1, GFP_KERNEL_ACCOUNT);
-
-	if (skb)
-		unix_small_truesize = skb->truesize;
-	kfree_skb(skb);
-	return 0;
-}
-late_initcall(unix_poll_state_init);
+/* What unix_chunk_cost() says of a full chunk, which most chunks are. */
+static u32 unix_full_cost __ro_after_init = SKB_TRUESIZE(PAGE_SIZE + SZ_32K);
 
 /* Memory that a chunk of a stream takes; see alloc_skb_with_frags(). */
 static u32 unix_chunk_cost(u32 size)
@@ -125,12 +117,27 @@ static u32 unix_chunk_cost(u32 size)
 	return head + PAGE_ALIGN(paged);
 }
 
+static int __init unix_poll_state_init(void)
+{
+	/* As sk_allocation: accounted heads have no cache of their own. */
+	struct sk_buff *skb = alloc_skb(1, GFP_KERNEL_ACCOUNT);
+
+	if (skb)
+		unix_small_truesize = skb->truesize;
+	kfree_skb(skb);
+	unix_full_cost = unix_chunk_cost(UNIX_CHUNK_MAX);
+	return 0;
+}
+late_initcall(unix_poll_state_init);
+
 /* Bytes that one write to a stream takes; @free: memory, more than 0. */
 static u32 unix_stream_room(u32 sndbuf, u32 free)
 {
 	u32 size = min_t(u32, (sndbuf >> 1) - 64, UNIX_CHUNK_MAX);
+	u32 cost = likely(size == UNIX_CHUNK_MAX) ? unix_full_cost :
+						   unix_chunk_cost(size);
 
-	return DIV_ROUND_UP(free, unix_chunk_cost(size)) * size;
+	return DIV_ROUND_UP(free, cost) * size;
 }
 
 /* Bytes of a message that is surely taken; @free: memory, more than 0. */
@@ -212,6 +219,7 @@ static bool unix_dgram_peer_full(struct sock *sk, bool asked)
 /* What can be sent, what has not left, and how much has so far. */
 static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 {
+	const int type = sk->sk_type;
 	struct sock *peer = NULL;
 	u32 sndbuf = READ_ONCE(sk->sk_sndbuf);
 	u32 mem;
@@ -222,15 +230,15 @@ static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 	/* One unit less: it may still be charged when the wake-up comes. */
 	ps->out_step = (sndbuf >> 2) - 1;
 
-	if (sk->sk_type != SOCK_DGRAM)
+	if (type != SOCK_DGRAM)
 		peer = READ_ONCE(unix_peer(sk));
-	if (sk->sk_type != SOCK_STREAM)
+	if (type != SOCK_STREAM)
 		ps->out_pos = READ_ONCE(unix_sk(sk)->poll_out);
 	else if (peer)
 		ps->out_pos = READ_ONCE(unix_sk(peer)->poll_in);
 	smp_rmb();	/* see the banner: counters before the charge */
 	mem = unix_wmem(sk);
-	if (sk->sk_type == SOCK_DGRAM) {
+	if (type == SOCK_DGRAM) {
 		ps->outq = mem;
 	} else if (!peer || sock_flag(peer, SOCK_DEAD)) {
 		full = true;
@@ -244,7 +252,7 @@ static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 
 	if (full || mem >= sndbuf || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 		return;
-	ps->snd = sk->sk_type == SOCK_STREAM ?
+	ps->snd = type == SOCK_STREAM ?
 		  unix_stream_room(sndbuf, sndbuf - mem) :
 		  unix_message_room(sndbuf, sndbuf - mem);
 }
