@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -70,6 +71,17 @@ static void usual(struct conn *c)
 
 /* -------- requests and answers: SIZE, CONNECTIONS, REQUESTS -------- */
 
+/*
+ * Server and client take turns: a wake-up does not interrupt who woke. When it
+ * does is else up to the scheduler, and changed requests by more than the
+ * handling of events did.
+ */
+static void take_turns(void)
+{
+	if (sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 }))
+		die("cannot become a batch task");
+}
+
 static void answers_progress(void)
 {
 	unsigned long warm = WARM_UP * arg[1];
@@ -88,6 +100,7 @@ static void answers(const unsigned long *args)
 	work.size = arg[0];
 	work.progress = answers_progress;
 	work.accept = usual;
+	take_turns();
 	listen_on(PORT, ANSWER);
 	client_start(client_answers, arg);
 	work_run();
@@ -254,6 +267,7 @@ static void registered(const unsigned long *args)
 	/* What registering brings, an edge or a record for each, is not counted. */
 	while (ep_fd > 0 && poll(&ready, 1, 0) == 1)
 		peer->wait();
+	take_turns();
 	client_start(client_registered, args);
 	work_run();
 }
