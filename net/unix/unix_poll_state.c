@@ -84,7 +84,6 @@
  * stream is stable while we have the file, that of a datagram socket is looked
  * at under our state lock.
  */
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <net/af_unix.h>
 #include <net/sock.h>
@@ -98,8 +97,17 @@
 /* Memory of a buffer whose head is as small as heads get. */
 static u32 unix_small_truesize __ro_after_init = SKB_TRUESIZE(PAGE_SIZE);
 
-/* What unix_chunk_cost() says of a full chunk, which most chunks are. */
-static u32 unix_full_cost __ro_after_init = SKB_TRUESIZE(PAGE_SIZE + SZ_32K);
+static int __init unix_poll_state_init(void)
+{
+	/* As sk_allocation: accounted heads have no cache of their own. */
+	struct sk_buff *skb = alloc_skb(1, GFP_KERNEL_ACCOUNT);
+
+	if (skb)
+		unix_small_truesize = skb->truesize;
+	kfree_skb(skb);
+	return 0;
+}
+late_initcall(unix_poll_state_init);
 
 /* Memory that a chunk of a stream takes; see alloc_skb_with_frags(). */
 static u32 unix_chunk_cost(u32 size)
@@ -117,26 +125,17 @@ static u32 unix_chunk_cost(u32 size)
 	return head + PAGE_ALIGN(paged);
 }
 
-static int __init unix_poll_state_init(void)
-{
-	/* As sk_allocation: accounted heads have no cache of their own. */
-	struct sk_buff *skb = alloc_skb(1, GFP_KERNEL_ACCOUNT);
-
-	if (skb)
-		unix_small_truesize = skb->truesize;
-	kfree_skb(skb);
-	unix_full_cost = unix_chunk_cost(UNIX_CHUNK_MAX);
-	return 0;
-}
-late_initcall(unix_poll_state_init);
-
 /* Bytes that one write to a stream takes; @free: memory, more than 0. */
 static u32 unix_stream_room(u32 sndbuf, u32 free)
 {
 	u32 size = min_t(u32, (sndbuf >> 1) - 64, UNIX_CHUNK_MAX);
-	u32 cost = likely(size == UNIX_CHUNK_MAX) ? unix_full_cost :
-						   unix_chunk_cost(size);
+	u32 cost;
 
+	/* The head of a full chunk is a page: this is what the function says. */
+	if (size == UNIX_CHUNK_MAX)
+		cost = SKB_TRUESIZE(UNIX_CHUNK_MAX);
+	else
+		cost = unix_chunk_cost(size);
 	return DIV_ROUND_UP(free, cost) * size;
 }
 
@@ -219,9 +218,9 @@ static bool unix_dgram_peer_full(struct sock *sk, bool asked)
 /* What can be sent, what has not left, and how much has so far. */
 static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 {
+	u32 sndbuf = READ_ONCE(sk->sk_sndbuf);
 	const int type = sk->sk_type;
 	struct sock *peer = NULL;
-	u32 sndbuf = READ_ONCE(sk->sk_sndbuf);
 	u32 mem;
 
 	ps->snd = 0;
