@@ -10,7 +10,7 @@
  * ep_state beside it.  The file's wake-ups put it on the ready list as they do
  * with any item.  What differs is what happens when epoll_wait(2) takes it off:
  *
- *	ep_state_ask()		point the poll table at a struct poll_state
+ *	ep_state_ask()		make a poll table with a struct poll_state
  *	->poll()		compute the mask and fill that in, in one go
  *	ep_state_news()		compare with what was last told: is it news?
  *	ep_state_deliver()	write four slots, remember what was told
@@ -108,12 +108,12 @@ bool ep_state_bad_request(struct epoll_event *event, bool target_is_epoll)
 static bool ep_state_file_reports(struct file *file)
 {
 	struct poll_state ps = { };
-	poll_table pt;
+	struct poll_state_table table = {
+		.pt._asks_state = true,
+		.ps = &ps,
+	};
 
-	init_poll_funcptr(&pt, NULL);
-	pt._key = 0;
-	pt._state = &ps;
-	vfs_poll(file, &pt);
+	vfs_poll(file, &table.pt);
 	return ps.kind != POLL_STATE_NONE;
 }
 

@@ -147,26 +147,28 @@ ep_state_modify(struct ep_state_ref *ref, const struct epoll_event *event,
 }
 
 /**
- * ep_state_ask - make a poll table ask the file for its state
+ * ep_state_ask - make a poll table that asks the file for its state
  * @ref: an EPOLLSTATE registration
- * @pt: the table for one call of ->poll
+ * @table: the table, for one call of ep_item_poll(), which sets its key
  *
  * Context: under ep->mtx.
  */
-static inline void ep_state_ask(const struct ep_state_ref *ref, poll_table *pt)
+static inline void ep_state_ask(const struct ep_state_ref *ref,
+				struct poll_state_table *table)
 {
 	struct poll_state *now = ref->st->now;
 
 	now->kind = POLL_STATE_NONE;
-	pt->_qproc = NULL;
-	pt->_state = now;
+	table->pt._qproc = NULL;
+	table->pt._asks_state = true;
+	table->ps = now;
 }
 
 /* init_poll_funcptr() for tables whose key ep_item_poll() sets. */
 static inline void ep_state_init_table(poll_table *pt)
 {
 	pt->_qproc = NULL;
-	pt->_state = NULL;
+	poll_table_no_state(pt);
 }
 
 /* What ep_state_news() says of @revents, for one who only wants to know. */
@@ -218,7 +220,8 @@ static inline bool ep_state_pending(const struct ep_state_ref *ref)
 	return false;
 }
 
-static inline void ep_state_ask(const struct ep_state_ref *ref, poll_table *pt)
+static inline void ep_state_ask(const struct ep_state_ref *ref,
+				struct poll_state_table *table)
 {
 }
 

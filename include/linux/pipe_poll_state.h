@@ -20,7 +20,7 @@ struct poll_table_struct;
 __poll_t pipe_poll_state(struct file *file, struct poll_table_struct *wait);
 
 /* poll_wants_state() so that it costs pipe_poll() no more than two instructions. */
-#define pipe_poll_wants_state(wait)	((wait) && unlikely((wait)->_state))
+#define pipe_poll_wants_state(wait)	((wait) && unlikely((wait)->_asks_state))
 
 void pipe_poll_state_wake(struct wait_queue_head *wq);
 void __pipe_poll_state_drained(struct pipe_inode_info *pipe);

@@ -9,6 +9,7 @@
 #ifndef _LINUX_POLL_STATE_H
 #define _LINUX_POLL_STATE_H
 
+#include <linux/container_of.h>
 #include <linux/types.h>
 
 /**
@@ -44,9 +45,10 @@ enum poll_state_kind {
  * polling epoll held.  It must not sleep and must not take a lock under which
  * others sleep; it arms whatever wake-up it depends on before it samples.
  *
- * The hook is two lines at the top of ->poll: if poll_wants_state(), return
- * what the provider says.  The provider takes the state off the table and
- * calls ->poll once more for the mask; then it samples.
+ * The hook is two lines of ->poll, at its top unless the provider needs what is
+ * found out first: if poll_wants_state(), return what the provider says.  The
+ * provider takes the question off the table; then it calls ->poll once more for
+ * the mask, or is handed it, and samples.
  */
 struct poll_state {
 	struct poll_state	*told;
@@ -61,27 +63,35 @@ struct poll_state {
 	u32			out_step;
 };
 
+/**
+ * struct poll_state_table - a poll table that asks for the state of the file
+ * @ps: where the file reports
+ * @pt: what ->poll gets; @pt._asks_state is set, no other table has it set
+ */
+struct poll_state_table {
+	struct poll_state	*ps;
+	poll_table		pt;
+};
+
 #ifdef CONFIG_EPOLLSTATE
 
 /* True iff the caller of ->poll wants the file to report its state. */
 static inline bool poll_wants_state(const poll_table *p)
 {
-	return p && p->_state;
+	return p && p->_asks_state;
 }
 
-/* Every poll_table but the one of an EPOLLSTATE registration asks for none. */
+/* For a poll_table that is not in a struct poll_state_table. */
 static inline void poll_table_no_state(poll_table *p)
 {
-	p->_state = NULL;
+	p->_asks_state = false;
 }
 
 /* For the provider: where to report.  The table then asks for no more. */
 static inline struct poll_state *poll_table_take_state(poll_table *p)
 {
-	struct poll_state *ps = p->_state;
-
-	p->_state = NULL;
-	return ps;
+	p->_asks_state = false;
+	return container_of_const(p, struct poll_state_table, pt)->ps;
 }
 
 /* fs/fixed_poll_state.c */

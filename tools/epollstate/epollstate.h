@@ -138,9 +138,9 @@ static_assert(offsetof(struct epoll_state, seq) == EPOLLSTATE_DATA_(3) + 4,
  */
 static inline int epollstate_next(const struct epoll_event *slots, int n, int i)
 {
-	do
+	i += slots[i].events & EPOLLSTATE ? EPOLL_STATE_SLOTS : 1;
+	while (i < n && !slots[i].events)
 		i++;
-	while (i < n && !slots[i].events);
 	return i;
 }
 
