@@ -71,15 +71,16 @@ static inline bool ep_state_pending(const struct ep_state_ref *ref)
 
 /**
  * ep_state_refuses - check an epoll_ctl(2) request that may name EPOLLSTATE
+ * @has_event: the operation has an event; if not, @event is not looked at
  * @event: the request; EPOLLET is added to it when EPOLLSTATE is set
  * @target_is_epoll: the file to be watched is itself an epoll
  *
  * Return: true if the request is to fail with -EINVAL.
  */
-static inline bool ep_state_refuses(struct epoll_event *event,
+static inline bool ep_state_refuses(bool has_event, struct epoll_event *event,
 				    bool target_is_epoll)
 {
-	return (event->events & EPOLLSTATE) &&
+	return has_event && (event->events & EPOLLSTATE) &&
 	       ep_state_bad_request(event, target_is_epoll);
 }
 
@@ -190,7 +191,7 @@ static inline bool ep_state_on(const struct ep_state_ref *ref)
 	return false;
 }
 
-static inline bool ep_state_refuses(struct epoll_event *event,
+static inline bool ep_state_refuses(bool has_event, struct epoll_event *event,
 				    bool target_is_epoll)
 {
 	return false;

@@ -141,7 +141,7 @@ static inline int epollstate_next(const struct epoll_event *slots, int n, int i)
 	i += slots[i].events & EPOLLSTATE ? EPOLL_STATE_SLOTS : 1;
 	while (i < n && !slots[i].events)
 		i++;
-	return i;
+	return i < n ? i : n;
 }
 
 /**
