@@ -174,8 +174,12 @@ static bool ep_state_out_news(const struct poll_state *now,
 
 	if (!now->outq)
 		return moved || told->outq;
-	/* Far ahead is behind: what others have charged and not yet counted. */
-	return moved >= step && moved < 3U << 30 && (revents & EP_STATE_OUT);
+	/*
+	 * A step may be 0.  Far ahead is behind: what others have charged and
+	 * not yet counted.
+	 */
+	return moved >= step && moved - 1 < (3U << 30) - 1 &&
+	       (revents & EP_STATE_OUT);
 }
 
 /**

@@ -22,7 +22,11 @@ bool tcp_poll_state_promised(const struct sock *sk);
 /* A write found no room, or no memory: the next sample is news. Socket lock. */
 static inline void tcp_poll_state_refused(struct sock *sk)
 {
-	WRITE_ONCE(tcp_sk(sk)->poll_promise, 0);
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	/* An exchange, as samples change it by try_cmpxchg(). */
+	if (READ_ONCE(tp->poll_promise))
+		xchg(&tp->poll_promise, 0);
 }
 
 /* True iff somebody waits for send space, by SOCK_NOSPACE or by EPOLLSTATE. */

@@ -5,9 +5,14 @@
  * Receiving
  * ---------
  *
- * rcv is what SIOCINQ says.  It is sampled without the socket lock.  Two
- * things could go wrong with a FIN, which takes a sequence number and so
- * counts in rcv_nxt:
+ * rcv is what SIOCINQ says, but for data that came with a SYN (where that says
+ * 0) and for urgent data: a read stops at the mark, and so does SIOCINQ.  What
+ * lies behind counts here, as no further record would tell of it, and as 0 with
+ * EPOLLRDHUP is the end of file.  There the promise is per byte, not per read.
+ * The urgent byte itself, unless it is inline, is no byte that a read returns.
+ *
+ * It is sampled without the socket lock.  Two things could go wrong with a
+ * FIN, which takes a sequence number and so counts in rcv_nxt:
  *
  *  - a record with EPOLLRDHUP must have the last byte in its rcv, or the
  *    application takes end of file for earlier than it is: rcv is read after
@@ -44,9 +49,11 @@
  * was told to whoever waits longest), tp->poll_step how far a step is.
  *
  *	position	tp->snd_una; with TCP_NOTSENT_LOWAT below the send
- *			buffer, where bytes leave twice, snd_una + snd_nxt
- *	step		a quarter of the send buffer (or of the low-water mark)
- *			as it was when the base was told
+ *			buffer, where bytes leave twice, halfway between that and
+ *			snd_nxt.  What is in flight is the most that the two
+ *			differ by, when auto-tuning makes one of the other
+ *	step		a quarter of the send buffer, or an eighth of the
+ *			low-water mark, as it was when the base was told
  *	due		a step away from the base, and writable as EPOLLOUT has
  *			it; or moved at all, and the queue has run empty
  *
@@ -130,7 +137,7 @@ static inline u32 tcp_out_pos(const struct tcp_sock *tp, struct tcp_out out,
 			      u32 una)
 {
 	if (unlikely(out.lowat < out.sndbuf))
-		una += READ_ONCE(tp->snd_nxt);
+		una += (int)(READ_ONCE(tp->snd_nxt) - una) / 2;
 	return una;
 }
 
@@ -141,7 +148,8 @@ static inline u32 tcp_out_pos(const struct tcp_sock *tp, struct tcp_out out,
  */
 static inline u32 tcp_out_step(struct tcp_out out, u32 queued, int mem)
 {
-	u32 step = min(out.sndbuf, out.lowat) >> 2;
+	u32 step = unlikely(out.lowat < out.sndbuf) ? out.lowat >> 3 :
+						      out.sndbuf >> 2;
 
 	if (unlikely(queued && queued < (u32)mem / 2))
 		step = div_u64((u64)step * queued, mem);
@@ -194,9 +202,10 @@ bool __tcp_poll_state_due(struct sock *sk)
  * tcp_poll_state_wake - wake the EPOLLSTATE registrations of a socket
  * @sk: the socket
  *
- * Nobody else asked for EPOLLSTATE, so no other poller is woken: not poll(2),
- * not other epoll registrations, not io_uring.  A task asleep in recv(2) or
- * send(2), which looks at no events, checks its condition and sleeps on.
+ * Nobody else asked for EPOLLSTATE, so no other poller that looks at what it is
+ * woken with sees it: not poll(2), not other epoll registrations, not io_uring.
+ * A task asleep in recv(2) or send(2), and a 9p client, which do not look,
+ * check their conditions and sleep on.
  *
  * Context: socket lock held; softirq or process.
  */
@@ -301,22 +310,21 @@ static void tcp_poll_state_arm(struct sock *sk, const struct poll_state *told,
 	smp_mb();
 }
 
-/* Bytes that one read returns, as tcp_inq() counts, without the lock. */
-static u32 tcp_rcv_bytes(const struct sock *sk, u32 rcv_nxt)
+/* Bytes that reads return before they say EAGAIN; @end is rcv_nxt.  No lock. */
+static u32 tcp_rcv_bytes(const struct sock *sk, u32 end)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u32 copied = READ_ONCE(tp->copied_seq);
-	u32 bytes = rcv_nxt - copied;
+	u32 bytes;
 
-	if (unlikely(READ_ONCE(tp->urg_data)) &&
-	    !sock_flag(sk, SOCK_URGINLINE)) {
-		u32 urg_seq = READ_ONCE(tp->urg_seq);
-
-		if (!before(urg_seq, copied) && before(urg_seq, rcv_nxt))
-			return urg_seq - copied;
-	}
 	/* A FIN is no byte. */
-	if (bytes && sock_flag(sk, SOCK_DONE))
+	if (end != copied && sock_flag(sk, SOCK_DONE))
+		end--;
+	bytes = end - copied;
+	/* Nor is the one at the urgent mark, if that is among them. */
+	if (unlikely(READ_ONCE(tp->urg_data)) &&
+	    !sock_flag(sk, SOCK_URGINLINE) &&
+	    READ_ONCE(tp->urg_seq) - copied < bytes)
 		bytes--;
 	return (int)bytes > 0 ? bytes : 0;
 }
@@ -328,13 +336,15 @@ static u32 tcp_rcv_bytes(const struct sock *sk, u32 rcv_nxt)
 static u32 tcp_size_goal(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
+	u32 most = min_t(u32, READ_ONCE(sk->sk_gso_max_size),
+			 GSO_LEGACY_MAX_SIZE);
 	u32 mss = READ_ONCE(tp->mss_cache);
-	u32 goal = tcp_bound_to_half_wnd(tp, min_t(u32, sk->sk_gso_max_size,
-						   GSO_LEGACY_MAX_SIZE));
+	/* tp->max_window, which only grows. */
+	u32 goal = data_race(tcp_bound_to_half_wnd(tp, most));
 	u32 segs = READ_ONCE(tp->gso_segs);
 
 	if (unlikely(segs * mss > goal || goal - segs * mss >= mss))
-		segs = min_t(u32, goal / mss, sk->sk_gso_max_segs);
+		segs = min_t(u32, goal / mss, READ_ONCE(sk->sk_gso_max_segs));
 	return max(segs * mss, mss);
 }
 
@@ -412,21 +422,29 @@ static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state,
 		return tcp_snd_bytes(sk, out, READ_ONCE(tp->write_seq),
 				     READ_ONCE(sk->sk_wmem_queued), locked);
 	if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk))
-		return max_t(int, 0, tp->mss_cache - MAX_TCP_OPTION_SPACE);
+		return max_t(int, 0, READ_ONCE(tp->mss_cache) -
+				     MAX_TCP_OPTION_SPACE);
 	return 0;
 }
 
 /*
- * Promise @snd bytes from @end on, unless more is promised already.  0 stands
- * for no promise at all.
+ * Promise @snd bytes from @end on, unless more is promised already.  @promise is
+ * what was promised when snd was sampled.  0 stands for no promise at all: one
+ * that was taken back since stays so, for the next sample to see.
  */
 static inline void tcp_promise(struct tcp_sock *tp, struct tcp_out out,
-			       u32 end, u32 snd)
+			       u32 promise, u32 end, u32 snd)
 {
-	u32 left = READ_ONCE(tp->poll_promise) - end;
+	u32 left;
 
-	if (left != snd && (left < snd || left > tcp_promise_max(out.sndbuf)))
-		WRITE_ONCE(tp->poll_promise, end + snd ?: 1);
+	do {
+		left = promise - end;
+		if (promise && (left == snd ||
+				(left > snd &&
+				 left <= tcp_promise_max(out.sndbuf))))
+			return;
+	} while (!try_cmpxchg(&tp->poll_promise, &promise, end + snd ?: 1) &&
+		 promise);
 }
 
 /*
@@ -443,6 +461,7 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	u32 una = READ_ONCE(tp->snd_una);
 	u32 end = READ_ONCE(tp->write_seq);
 	u32 rcv_nxt = READ_ONCE(tp->rcv_nxt);
+	u32 promise;
 
 	/* What the first of two samples found out (a refusal) stands. */
 	if (!locked)
@@ -459,13 +478,16 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	if (likely((1 << state) & TCPF_STREAMING)) {
 		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || ps->error)
 			goto out;
+		promise = READ_ONCE(tp->poll_promise);
 		/* A write was refused: tell when the next one is not. */
-		if (unlikely(!READ_ONCE(tp->poll_promise)))
+		if (unlikely(!promise))
 			ps->kind = POLL_STATE_UNCOUNTED;
 		ps->snd = tcp_snd_bytes(sk, out, end, mem, locked);
-		tcp_promise(tp, out, end, ps->snd);
+		tcp_promise(tp, out, promise, end, ps->snd);
 	} else if ((1 << state) & TCPF_OPENING) {
-		ps->rcv = 0;
+		/* What came with the SYN (TCP Fast Open) can be read. */
+		if (!rcu_access_pointer(tp->fastopen_rsk))
+			ps->rcv = 0;
 		ps->outq = 0;
 		if (!ps->error)
 			ps->snd = tcp_fastopen_bytes(sk, out, state, locked);
@@ -474,6 +496,14 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 		ps->outq = 0;
 		ps->msgs = READ_ONCE(sk->sk_ack_backlog);
 		ps->kind = POLL_STATE_UNCOUNTED;
+	} else if (state == TCP_CLOSE) {
+		/*
+		 * Another connect(2) may fail as the last one did.  write_seq
+		 * is another one then: the SYN and tcp_disconnect() add to it.
+		 */
+		ps->out_pos = end;
+		if (ps->error && end != ps->told->out_pos)
+			ps->kind = POLL_STATE_UNCOUNTED;
 	}
 out:
 	/*

@@ -355,6 +355,55 @@ TEST_F_TIMEOUT(tcp_credit, r7_records_of_space_are_few_and_worth_it,
 	TH_LOG("%u records for %zu bytes, sndbuf %d", records, sent, sndbuf);
 }
 
+/*
+ * Bytes leave twice below TCP_NOTSENT_LOWAT, and once if the send buffer is the
+ * smaller one.  Auto-tuning, or a program, may make one of the other.
+ */
+TEST(r7_a_buffer_that_outgrows_the_low_water_mark_tells_of_space)
+{
+	const struct es_tcp_opts o = {
+		.family = AF_INET, .sndbuf = 32768, .rcvbuf = 16384,
+		.mss = 1448,
+	};
+	struct epoll_state st;
+	int i, ep, sv[2];
+	bool told;
+
+	ES_REQUIRE_KERNEL();
+	/* Where the numbers of a connection begin is random. */
+	for (i = 0; i < 24; i++) {
+		ASSERT_EQ(0, es_tcp_pair_opts(&o, sv));
+		ASSERT_EQ(0, es_set_opt(sv[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+					65536));
+		ep = epoll_create1(EPOLL_CLOEXEC);
+		ASSERT_EQ(0, es_add(ep, sv[0], EPOLLOUT | EPOLLSTATE));
+		/* The peer takes no more, and room is left. */
+		do {
+			ASSERT_EQ(1448, es_write(sv[0], 1448));
+			ASSERT_TRUE(es_until(es_tcp_idle(sv[0], sv[1])));
+		} while (es_siocoutq(sv[0]) < 4000);
+		while (es_wait(ep, &st, 0) == 4)
+			EXPECT_TRUE(st.events & EPOLLOUT);
+
+		ASSERT_EQ(0, es_set_buf(sv[0], true, 400000));
+		ASSERT_EQ(20000, es_write(sv[0], 20000));
+		while (es_wait(ep, &st, 0) == 4)
+			EXPECT_TRUE(st.events & EPOLLOUT);
+		told = false;
+		do {
+			es_read(sv[1], 4000);
+			ASSERT_TRUE(es_until(es_tcp_idle(sv[0], sv[1])));
+			while (es_wait(ep, &st, 0) == 4)
+				told |= st.outq != 0;
+		} while (es_siocoutq(sv[0]));
+		/* Not only when all is gone. */
+		EXPECT_TRUE(told);
+		close(ep);
+		close(sv[0]);
+		close(sv[1]);
+	}
+}
+
 /* A link with a delay and a rate, so that the send side backs up. */
 
 #define LINK_RATE	"50mbit"

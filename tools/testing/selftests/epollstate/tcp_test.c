@@ -230,7 +230,8 @@ TEST_F(tcp, own_shut_rd_reads_as_end_of_file)
 	ASSERT_EQ(0, es_read(self->fd, 8000));
 }
 
-TEST_F(tcp, rcv_ends_at_the_urgent_mark)
+/* No further record would tell of what is behind the mark. */
+TEST_F(tcp, rcv_counts_behind_the_urgent_mark)
 {
 	struct epoll_state st;
 
@@ -246,12 +247,54 @@ TEST_F(tcp, rcv_ends_at_the_urgent_mark)
 	ASSERT_EQ(200, es_write(self->peer, 200));
 	TCP_SETTLE();
 	ASSERT_EQ(4, es_next(self->ep, &st));
-	/* The promise: so much is returned by one read, and no more. */
-	EXPECT_EQ(100, st.rcv);
-	EXPECT_EQ(es_fionread(self->fd), st.rcv);
+	EXPECT_EQ(300, st.rcv);
+	/* One read stops at the mark, as FIONREAD does. */
+	EXPECT_EQ(100, es_fionread(self->fd));
 	EXPECT_EQ(100, es_read(self->fd, 8000));
 	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO | EPOLLPRI, &st));
-	EXPECT_EQ(es_fionread(self->fd), st.rcv);
+	EXPECT_EQ(200, st.rcv);
+	EXPECT_EQ(200, es_read(self->fd, 8000));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO | EPOLLPRI, &st));
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(-EAGAIN, es_read(self->fd, 8000));
+}
+
+TEST_F(tcp, an_end_behind_the_urgent_mark_is_not_the_end_yet)
+{
+	struct epoll_state st;
+
+	TCP_ARRIVE(3);
+	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
+	ASSERT_EQ(4, es_write(self->peer, 4));
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_TRUE(es_until(es_polls(self->fd, POLLRDHUP)));
+	REGISTER(ES_IO, &st);
+	EXPECT_TRUE(st.events & EPOLLRDHUP);
+	ASSERT_EQ(7, st.rcv);
+	/* As one who knows nothing of urgent data: by what was told. */
+	ASSERT_EQ(3, es_read(self->fd, 7));
+	ASSERT_EQ(4, es_read(self->fd, 4));
+	ASSERT_EQ(0, es_read(self->fd, 8000));
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, ES_IO, &st));
+	EXPECT_EQ(0, st.rcv);
+}
+
+TEST_F(tcp, an_urgent_byte_alone_is_nothing_to_read)
+{
+	struct epoll_state st;
+
+	ASSERT_EQ(1, send(self->peer, "!", 1, MSG_OOB));
+	ASSERT_TRUE(es_until(es_polls(self->fd, POLLPRI)));
+	REGISTER(ES_IO | EPOLLPRI, &st);
+	EXPECT_TRUE(st.events & EPOLLPRI);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(-EAGAIN, es_read(self->fd, 8000));
+	/* It was passed by that; the end of file counts as none either. */
+	ASSERT_EQ(0, shutdown(self->peer, SHUT_WR));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_TRUE(st.events & EPOLLRDHUP);
+	EXPECT_EQ(0, st.rcv);
+	EXPECT_EQ(0, es_read(self->fd, 8000));
 }
 
 TEST_F(tcp, urgent_data_inline_is_ordinary_data)
@@ -268,6 +311,9 @@ TEST_F(tcp, urgent_data_inline_is_ordinary_data)
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(301, st.rcv);
 	EXPECT_TRUE(st.events & EPOLLPRI);
+	/* One read stops at the mark here as well. */
+	EXPECT_EQ(100, es_read(self->fd, 8000));
+	EXPECT_EQ(201, es_read(self->fd, 8000));
 }
 
 TEST_F(tcp, below_so_rcvlowat_nothing_is_told)
@@ -456,6 +502,35 @@ TEST_F(tcp, snd_obeys_tcp_notsent_lowat)
 	EXPECT_EQ(0, st.outq);
 }
 
+/* A step of nothing is not worth a record. */
+TEST_F(tcp, r5_a_low_water_mark_of_a_byte_repeats_nothing)
+{
+	struct epoll_state st;
+	bool seen = false;
+	int i, told;
+
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 1));
+	REGISTER(ES_IO, &st);
+	TCP_ARRIVE(10);
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	/* As long as a delayed acknowledgment is late. */
+	for (i = 0; i < 100 && !seen; i++) {
+		es_drain(self->peer);
+		TCP_SETTLE();
+		es_set_opt(self->peer, IPPROTO_TCP, TCP_QUICKACK, 0);
+		ASSERT_EQ(1, es_write(self->fd, 1));
+		while (es_wait(self->ep, &st, 0) == 4)
+			;
+		/* Wakes, as there is something to be read. */
+		ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET, SO_RCVLOWAT, 1));
+		told = es_wait(self->ep, &st, 0);
+		seen = es_siocoutq(self->fd) == 1;
+		if (seen)
+			EXPECT_EQ(0, told);
+	}
+	EXPECT_TRUE(seen);
+}
+
 TEST_F(tcp, after_disconnect_and_reuse_it_goes_on)
 {
 	const struct sockaddr none = { .sa_family = AF_UNSPEC };
@@ -617,6 +692,24 @@ TEST_F(unconnected, a_connect_that_is_refused_tells_the_error)
 	EXPECT_EQ(0, st.rcv);
 	EXPECT_EQ(0, es_pending(self->ep));
 	EXPECT_EQ(ECONNREFUSED, es_so_error(self->fd));
+}
+
+/* Nothing that is seen in between: the same events, the same error again. */
+TEST_F(unconnected, each_connect_that_is_refused_is_told)
+{
+	struct epoll_state st;
+	int i;
+
+	REGISTER(ES_IO, &st);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(-EINPROGRESS, es_connect(self->fd, &self->ss));
+		ASSERT_TRUE(es_until(es_polls(self->fd, POLLERR)));
+		ASSERT_EQ(4, es_next(self->ep, &st));
+		EXPECT_TRUE(st.events & EPOLLERR);
+		EXPECT_EQ(ECONNREFUSED, st.error);
+		EXPECT_EQ(0, es_pending(self->ep));
+		ASSERT_EQ(-ECONNREFUSED, es_connect(self->fd, &self->ss));
+	}
 }
 
 TEST_F(unconnected, fast_open_tells_the_room_of_the_syn)
