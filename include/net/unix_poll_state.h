@@ -16,7 +16,9 @@
 __poll_t unix_poll_state(struct file *file, struct socket *sock,
 			 poll_table *wait);
 
-/* net/unix/af_unix.c; which header has it differs between kernel versions */
+void unix_poll_state_connected(struct sock *sk);
+
+/* In net/unix/af_unix.c; not every kernel has this in <net/af_unix.h>. */
 long unix_inq_len(struct sock *sk);
 
 /* @skb is about to be queued to @other, whose state lock is held. */
@@ -47,6 +49,17 @@ static inline void unix_poll_state_sent(struct sock *sk, struct sock *other,
 	unix_poll_state_dropped(sk, skb);
 }
 
+/*
+ * @skb is about to be queued to the listener @other, whose state lock is held:
+ * @sk has been connected.
+ */
+static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
+					   const struct sk_buff *skb)
+{
+	unix_poll_state_queued(other, skb);
+	unix_poll_state_connected(sk);
+}
+
 /* The receive queue of @u's peer was full, and is not any more. */
 static inline void unix_poll_state_room(struct unix_sock *u)
 {
@@ -74,6 +87,11 @@ static inline void unix_poll_state_dropped(struct sock *sk,
 
 static inline void unix_poll_state_sent(struct sock *sk, struct sock *other,
 					const struct sk_buff *skb)
+{
+}
+
+static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
+					   const struct sk_buff *skb)
 {
 }
 

@@ -42,7 +42,8 @@
  * write would fail: not connected, peer gone, error pending.  A datagram socket
  * may get another peer, or its error be fetched, and nothing would wake: what
  * is wrong there the next write finds out.  Only the full queue of a peer that
- * is not connected to us makes it 0, if peer_wake (see below) was armed.
+ * is not connected to us makes it 0, if peer_wake (see below) was armed, or will
+ * be when our own memory has drained.
  *
  * Send space coming back
  * ----------------------
@@ -76,6 +77,9 @@
  * and snd that comes back from 0 is a change as well.  The mask decides: a look
  * at the queue after ->poll found room, and armed nothing, may find it full.
  *
+ * Stock connect(2) wakes only the listener.  A socket that was registered before
+ * is told by a wake-up with EPOLLSTATE as its only event, which nobody else sees.
+ *
  * A peer that dies wakes us before its queue is purged.  From then on all is
  * taken to be gone, so that the purge is not told once more.
  *
@@ -94,13 +98,13 @@
 #define UNIX_CHUNK_MAX	(SKB_MAX_HEAD(0) + (PAGE_SIZE << get_order(32768)))
 #define UNIX_OUT	(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)
 
-/* Memory of a buffer whose head is as small as heads get. */
+/* Memory of a buffer whose head is as small as heads get: all data in pages. */
 static u32 unix_small_truesize __ro_after_init = SKB_TRUESIZE(PAGE_SIZE);
 
 static int __init unix_poll_state_init(void)
 {
 	/* As sk_allocation: accounted heads have no cache of their own. */
-	struct sk_buff *skb = alloc_skb(1, GFP_KERNEL_ACCOUNT);
+	struct sk_buff *skb = alloc_skb(0, GFP_KERNEL_ACCOUNT);
 
 	if (skb)
 		unix_small_truesize = skb->truesize;
@@ -196,11 +200,14 @@ static void unix_sample_in(struct sock *sk, struct poll_state *ps)
 	unix_state_unlock(sk);
 }
 
-/* True iff the queue of a datagram peer is full; @asked: and that is armed. */
+/*
+ * True iff the queue of a datagram peer is full, and a wake-up will tell when it
+ * is not, if that was asked for.
+ */
 static bool unix_dgram_peer_full(struct sock *sk, bool asked)
 {
 	const struct sock *peer;
-	bool full;
+	bool full, armed;
 
 	unix_state_lock(sk);
 	peer = unix_peer(sk);
@@ -209,7 +216,13 @@ static bool unix_dgram_peer_full(struct sock *sk, bool asked)
 	       skb_queue_len_lockless(&peer->sk_receive_queue) >
 	       READ_ONCE(peer->sk_max_ack_backlog);
 	/* Disarmed without our lock, but then a wake-up follows. */
-	if (asked && data_race(unix_sk(sk)->peer_wake.private) != peer)
+	armed = data_race(unix_sk(sk)->peer_wake.private) == peer;
+	/*
+	 * ->poll arms if it finds memory left, as unix_writable() has it.  If it
+	 * did not, we are woken when there is some, and then it does.
+	 */
+	if (asked && !armed && refcount_read(&sk->sk_wmem_alloc) << 2 <=
+			       READ_ONCE(sk->sk_sndbuf))
 		full = false;
 	unix_state_unlock(sk);
 	return full;
@@ -257,6 +270,23 @@ static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 }
 
 /**
+ * unix_poll_state_connected - tell the EPOLLSTATE registrations of @sk
+ * @sk: a stream or seqpacket socket that has just got its peer
+ *
+ * Context: process context; a state lock may be held.
+ */
+void unix_poll_state_connected(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, EPOLLSTATE);
+	rcu_read_unlock();
+}
+
+/**
  * unix_poll_state - ->poll of an AF_UNIX socket for an EPOLLSTATE registration
  * @file: the socket's file
  * @sock: the socket
@@ -297,10 +327,10 @@ __poll_t unix_poll_state(struct file *file, struct socket *sock,
 	/* It came in after the mask was computed. */
 	if (ps->rcv || ps->msgs)
 		mask |= EPOLLIN | EPOLLRDNORM;
-	/* The peer takes no more, and no event says so; or some again. */
+	/* The peer takes no more, and no event says so; or some (again). */
 	if (asked && (ps->told->snd ?
 		      READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN :
-		      sk->sk_type == SOCK_DGRAM && ps->snd && mask & EPOLLOUT))
+		      ps->snd && mask & EPOLLOUT))
 		ps->kind = POLL_STATE_UNCOUNTED;
 	return mask;
 }

@@ -889,6 +889,37 @@ TEST_F(named, listening_tells_who_waits)
 	}
 }
 
+/* connect(2) wakes nobody on its own side, but who was told of no room waits. */
+TEST_F(named, who_was_watched_before_is_told_of_the_connection)
+{
+	const int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
+	struct epoll_state st;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		int lfd = es_un_bound(types[i], &self->sun, &self->len);
+		int fd = es_un_socket(types[i]), in = epoll_create1(0);
+
+		ASSERT_LE(0, lfd);
+		ASSERT_EQ(0, listen(lfd, 0));
+		WATCH(fd, ES_IO, &st);
+		EXPECT_EQ(0, st.snd);
+		ASSERT_EQ(0, es_add(in, fd, EPOLLIN | EPOLLSTATE));
+		ASSERT_EQ(4, es_wait(in, &st, 0));
+		ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+		EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+		EXPECT_LT(0, st.snd);
+		EXPECT_EQ(0, es_pending(self->ep));
+		/* Not who does not ask for room. */
+		EXPECT_EQ(0, es_pending(in));
+		EXPECT_EQ(100, es_write(fd, 100));
+		close(in);
+		close(fd);
+		close(lfd);
+	}
+}
+
 TEST_F(named, a_connection_counts_from_its_first_byte)
 {
 	int lfd = es_un_bound(SOCK_STREAM, &self->sun, &self->len);
@@ -982,6 +1013,36 @@ TEST_F(named, snd_is_0_while_the_queue_of_the_peer_is_full)
 	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
 	EXPECT_LT(0, st.snd);
 	EXPECT_EQ(10, es_write(fd, 10));
+	close(fd);
+	close(rfd);
+}
+
+/* With messages so large that our own memory is short as well. */
+TEST_F(named, snd_is_0_before_a_write_to_a_full_queue_fails)
+{
+	int rfd = es_un_bound(SOCK_DGRAM, &self->sun, &self->len);
+	int fd = es_un_socket(SOCK_DGRAM), left = 0, outq;
+	struct epoll_state st;
+
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	WATCH(fd, ES_IO, &st);
+	/* net.unix.max_dgram_qlen is 10, and one more is taken. */
+	for (left = 0; left < 11; left++)
+		ASSERT_EQ(8000, es_write(fd, 8000));
+	ASSERT_EQ(4, es_sample(self->ep, fd, ES_IO, &st));
+	EXPECT_EQ(0, st.snd);
+	outq = es_siocoutq(fd);
+	EXPECT_LT(outq, es_int_opt(fd, SOL_SOCKET, SO_SNDBUF));
+	EXPECT_LT(es_int_opt(fd, SOL_SOCKET, SO_SNDBUF) / 4, outq);
+	EXPECT_EQ(-EAGAIN, es_write(fd, 8000));
+	/* It comes back before all have been read. */
+	do {
+		ASSERT_LT(1, left--);
+		ASSERT_EQ(8000, es_read(rfd, 8000));
+	} while (!es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_LT(8000, st.snd);
+	EXPECT_EQ(8000, es_write(fd, 8000));
 	close(fd);
 	close(rfd);
 }
