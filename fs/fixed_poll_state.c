@@ -17,9 +17,9 @@
  * None of them has a cumulative count of what came in: two signals of an
  * eventfd that come with a read in between leave its counter as it was, and a
  * read sets the ticks of a timer to 0.  So every wake-up that finds the file
- * ready is a change.  One that finds nothing to read (and nothing to write) is
- * not: a signalfd is woken by every signal of the process, not only by those
- * of its mask, and what is unreadable now was read by the caller itself.
+ * ready, for what was asked for, is a change.  One that does not is none: a
+ * signalfd is woken by every signal of the process, not only by those of its
+ * mask, and what is unreadable now was read by the caller itself.
  *
  * A timer that is set anew loses the expiration that was not read, without a
  * wake-up: that is the caller's own doing.
@@ -40,8 +40,12 @@
 #include <linux/sched/signal.h>
 #include <uapi/linux/signalfd.h>
 
-/* Any number of items, @in to be read by one call and @out to be written. */
-static void fixed_poll_fill(struct poll_state *ps, u32 in, u32 out, u32 msgs)
+/*
+ * Any number of items, @in to be read by one call and @out to be written.
+ * @wanted: events that there are and that were asked for.
+ */
+static void fixed_poll_fill(struct poll_state *ps, u32 in, u32 out, u32 msgs,
+			    __poll_t wanted)
 {
 	ps->rcv = in;
 	ps->snd = out;
@@ -52,7 +56,7 @@ static void fixed_poll_fill(struct poll_state *ps, u32 in, u32 out, u32 msgs)
 	ps->out_pos = 0;
 	ps->out_step = 0;
 	/* Counted, with counters that never move: this wake-up is no news. */
-	ps->kind = in || out ? POLL_STATE_UNCOUNTED : POLL_STATE_COUNTED;
+	ps->kind = wanted ? POLL_STATE_UNCOUNTED : POLL_STATE_COUNTED;
 }
 
 /**
@@ -70,7 +74,8 @@ __poll_t fixed_poll_state(struct file *file, poll_table *wait, u32 size)
 	__poll_t events = vfs_poll(file, wait);
 
 	fixed_poll_fill(ps, events & EPOLLIN ? size : 0,
-			events & EPOLLOUT ? size : 0, 0);
+			events & EPOLLOUT ? size : 0, 0,
+			events & poll_requested_events(wait));
 	return events;
 }
 
@@ -93,7 +98,8 @@ __poll_t eventfd_poll_state(struct file *file, poll_table *wait,
 
 	fixed_poll_fill(ps, events & EPOLLIN ? sizeof(*count) : 0,
 			events & EPOLLOUT ? sizeof(*count) : 0,
-			min_t(u64, tokens, U32_MAX));
+			min_t(u64, tokens, U32_MAX),
+			events & poll_requested_events(wait));
 	return events;
 }
 
@@ -138,12 +144,10 @@ __poll_t signalfd_poll_state(struct file *file, poll_table *wait,
 {
 	struct poll_state *ps = poll_table_take_state(wait);
 	struct sighand_struct *sighand;
+	__poll_t events;
 	sigset_t others;
 	u32 n;
 	int i;
-
-	/* For the wait queue; which signals there are is seen below. */
-	vfs_poll(file, wait);
 
 	/* Nobody but a task itself gives it another one. */
 	sighand = rcu_dereference_protected(current->sighand, true);
@@ -157,6 +161,8 @@ __poll_t signalfd_poll_state(struct file *file, poll_table *wait,
 	    signals_pending(&current->signal->shared_pending, &others);
 	spin_unlock_irq(&sighand->siglock);
 
-	fixed_poll_fill(ps, n * sizeof(struct signalfd_siginfo), 0, n);
-	return n ? EPOLLIN : 0;
+	events = n ? EPOLLIN : 0;
+	fixed_poll_fill(ps, n * sizeof(struct signalfd_siginfo), 0, n,
+			events & poll_requested_events(wait));
+	return events;
 }

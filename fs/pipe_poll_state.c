@@ -37,6 +37,14 @@
  * followed by a wake-up.  A reader makes a slot shorter and moves the tail at
  * last: the sum is one that the pipe had during the walk.
  *
+ * Stock moves the head by a plain store.  On a processor that lets it pass the
+ * stores before it, a slot that is not the last can be seen without its data.
+ * The position that is told then is one that the pipe never has, so that the
+ * wake-up which ends the write is news.  A reader leaves such a slot as well,
+ * until it moves the tail: then there is a record too many, for one who does not
+ * read where he waits.  (splice(2) and tee(2) between pipes make a slot
+ * shorter before they move the head: there rcv may be too large, until then.)
+ *
  * What came in
  * ------------
  *
@@ -219,23 +227,31 @@ static void pipe_poll_state_arm(struct pipe_inode_info *pipe,
 	smp_mb();
 }
 
-static u32 pipe_in_pos(const struct pipe_inode_info *pipe, struct pipe_ring r)
+static u32 pipe_in_pos(const struct pipe_inode_info *pipe, struct pipe_ring r,
+		       const struct poll_state *told)
 {
-	u32 merged = READ_ONCE(pipe->poll_merged);
+	u32 pos = r.head * GOLDEN_RATIO_32 + READ_ONCE(pipe->poll_merged);
 
-	/* A last slot without data is one that is being filled, or failed. */
-	if (r.head != r.tail && !READ_ONCE(pipe_buf(pipe, r.head - 1)->len))
-		r.head--;
+	/*
+	 * A last slot without data is one that is being filled, or failed; it
+	 * is being emptied if it was told of.
+	 */
+	if (r.head != r.tail && pos != told->in_pos &&
+	    !READ_ONCE(pipe_buf(pipe, r.head - 1)->len))
+		pos -= GOLDEN_RATIO_32;
 	/* Pairs with pipe_poll_state_merge(): the position, then the bytes. */
 	smp_rmb();
-	return r.head * GOLDEN_RATIO_32 + merged;
+	return pos;
 }
 
-/* Fill in what is in the slots: bytes in all, what one read returns, packets. */
-static void pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
+/*
+ * Fill in what is in the slots: bytes in all, what one read returns, packets.
+ * Returns whether there was one without data that is not the last.
+ */
+static bool pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 		       fmode_t mode, struct poll_state *ps)
 {
-	bool whole = mode & FMODE_READ;
+	bool whole = mode & FMODE_READ, hole = false;
 	unsigned int n;
 
 	/* Much has happened since the tail was read. */
@@ -245,6 +261,8 @@ static void pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 		const struct pipe_buffer *buf = pipe_buf(pipe, r.head - n);
 		u32 len = READ_ONCE(buf->len);
 
+		if (unlikely(!len && n > 1))
+			hole = true;
 		if (mode & FMODE_WRITE)
 			ps->outq += len;
 		if (whole)
@@ -255,6 +273,7 @@ static void pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 			ps->msgs += !!(mode & FMODE_READ);
 		}
 	}
+	return hole;
 }
 
 /* Fill in @ps for a file open for @mode whose events are @mask. rd_wait.lock */
@@ -264,18 +283,22 @@ static void pipe_sample(const struct pipe_inode_info *pipe, fmode_t mode,
 	struct poll_state *told = ps->told;
 	unsigned int used, tries = 4;
 	struct pipe_ring r;
+	bool hole;
 
 	do {
 		r = pipe_ring(pipe);
 		*ps = (struct poll_state){ .told = told };
 		if (mode & FMODE_READ)
-			ps->in_pos = pipe_in_pos(pipe, r);
-		pipe_count(pipe, r, mode, ps);
+			ps->in_pos = pipe_in_pos(pipe, r, told);
+		hole = pipe_count(pipe, r, mode, ps);
 		/* The bytes, then the position once more. */
 		smp_rmb();
 	} while ((mode & FMODE_READ) && --tries &&
-		 ps->in_pos != pipe_in_pos(pipe, pipe_ring(pipe)));
+		 ps->in_pos != pipe_in_pos(pipe, pipe_ring(pipe), told));
 
+	/* Not there yet, see the banner: a position that no merge leads to. */
+	if (unlikely(hole) && ps->in_pos != told->in_pos)
+		ps->in_pos -= 1U << 31;
 	ps->kind = POLL_STATE_COUNTED;
 	if (!(mode & FMODE_WRITE))
 		return;

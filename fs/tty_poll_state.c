@@ -5,15 +5,17 @@
  *
  *	rcv	what TIOCINQ says: all lines that are complete, without the
  *		characters that end a file; all bytes if not canonical, however
- *		many VMIN waits for.  In packet mode a byte more, which says
- *		so, or just that byte if it tells of a change
+ *		many VMIN waits for.  In packet mode also the byte that is put
+ *		in front, and the one that tells of a change
  *	snd	what one write takes, whatever is in it
  *	outq	what TIOCOUTQ says; 0 for a pseudo-terminal, whose bytes are at
  *		the other end at once
  *
  * In canonical mode a read returns one line, or less: rcv is what several reads
  * return then.  0 with EPOLLIN means that an end of file was typed.  With a
- * VMIN of more than 64 a read returns no more than 64 bytes.
+ * VMIN of more than 64 a read returns no more than 64 bytes.  In packet mode the
+ * byte that tells of a change is a read of its own; what is behind it counts,
+ * as no further record would tell of it.
  *
  * snd is tty_write_room(), over the largest number of bytes that one may become
  * on output: eight if tabs are expanded, two otherwise with OPOST.  (Two, too,
@@ -79,14 +81,14 @@ static u32 tty_out_factor(const struct tty_struct *tty)
 	return O_TABDLY(tty) == XTABS ? 8 : 2;
 }
 
-/* Bytes that reads return when @inq are queued. */
+/* Bytes that reads return when @inq are queued, if all are read by one. */
 static u32 tty_rcv_bytes(const struct tty_struct *tty, u32 inq)
 {
 	if (!tty->ctrl.packet || !tty->link)
 		return inq;
-	if (READ_ONCE(tty->link->ctrl.pktstatus))
-		return 1;
-	return inq && !L_ICANON(tty) ? inq + 1 : inq;
+	if (inq && !L_ICANON(tty))
+		inq++;
+	return inq + !!READ_ONCE(tty->link->ctrl.pktstatus);
 }
 
 /*

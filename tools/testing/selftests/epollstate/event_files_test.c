@@ -76,6 +76,17 @@ TEST_F(event, an_eventfd_tells_eight_bytes_whatever_its_count)
 	EXPECT_EQ(0, es_pending(self->ep));
 }
 
+TEST_F(event, an_eventfd_that_was_read_already_is_not_told)
+{
+	WATCH(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), EPOLLIN);
+	ASSERT_EQ(0, add_up(self->fd, 1));
+	ASSERT_EQ(8, es_read(self->fd, 8));
+	/* That it can be written is nothing that was asked for. */
+	EXPECT_EQ(0, es_pending(self->ep));
+	ASSERT_EQ(0, add_up(self->fd, 1));
+	EXPECT_TOLD(8, 0);
+}
+
 TEST_F(event, a_full_eventfd_takes_nothing_until_it_is_read)
 {
 	WATCH(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), EPOLLOUT);
