@@ -24,8 +24,10 @@
  * EPOLLSTATE_UNKNOWN in place of the counts: more than any buffer holds, so
  * that the same code goes on until read() and write() say EAGAIN.
  *
- * C11 or later, C++17 or later; GCC or clang.  Not thread-safe by itself: a
- * stored record is guarded by whatever guards the connection it belongs to.
+ * C11 or later, C++17 or later; GCC or clang.  <linux/epoll_state.h> may be
+ * included as well, before or after this file.  Not thread-safe by itself: a
+ * stored record is guarded by whatever guards the connection it belongs to,
+ * from the read or write to the epollstate_did_...() that goes with it.
  */
 #ifndef EPOLLSTATE_H
 #define EPOLLSTATE_H
@@ -34,6 +36,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/types.h>
@@ -48,6 +51,10 @@
 /* Slots that a record fills.  A later kernel may append some. */
 #define EPOLL_STATE_SLOTS 4
 
+/* All that the kernel's header would add is here. */
+#define _LINUX_EPOLL_STATE_H
+#define _UAPI_LINUX_EPOLL_STATE_H
+
 #if defined(__x86_64__) || defined(__i386__)
 #define EPOLLSTATE_PACKED __packed__,
 #else
@@ -58,8 +65,8 @@
  * struct epoll_state - what the kernel knows about a file, in one record
  * @events:	ready events, with EPOLLSTATE set
  * @data:	what the registration gave as data, untouched
- * @rcv:	bytes that can be received now; 0 together with EPOLLRDHUP is
- *		the end of file
+ * @rcv:	bytes that can be received now; where messages are received,
+ *		bytes of the next one; see epollstate_eof()
  * @snd:	bytes that can be sent now
  * @outq:	bytes accepted for sending that have not left: not acknowledged
  *		(TCP), not consumed by the peer (local); 0: all gone
@@ -154,9 +161,11 @@ static inline int epollstate_next(const struct epoll_event *slots, int n, int i)
 static inline const struct epoll_state *
 epollstate_record(const struct epoll_event *slot)
 {
+	const void *record = slot;
+
 	if (!(slot->events & EPOLLSTATE))
 		return NULL;
-	return (const struct epoll_state *)(const void *)slot;
+	return (const struct epoll_state *)record;
 }
 
 /**
@@ -180,7 +189,7 @@ static inline int epollstate_store(struct epoll_state *state,
 		return 1;
 	}
 	state->events = slot->events;
-	state->data = slot->data;
+	memcpy(&state->data, &slot->data, sizeof(state->data));
 	if (slot->events & ~(uint32_t)(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)) {
 		state->rcv = EPOLLSTATE_UNKNOWN;
 		state->msgs = EPOLLSTATE_UNKNOWN;
@@ -193,55 +202,101 @@ static inline int epollstate_store(struct epoll_state *state,
 	return 0;
 }
 
+/* Was a call that returned @ret refused for want of data, or of room? */
+static inline int epollstate_refused(ssize_t ret)
+{
+	return ret < 0 && errno == EAGAIN;
+}
+
 /**
- * epollstate_did_read - account for the caller's own read
+ * epollstate_did_read - account for the caller's own read from a stream
  * @state:	the stored state
- * @ret:	what read() or recv() returned, -1 included
+ * @ret:	what read() or recv() returned, -1 included; errno is as it left
+ *		it
  *
  * The kernel does not report what the caller does itself; this subtracts it.
- * After an error or the end of file, EAGAIN above all, nothing is left until
- * the next event.
+ * After EAGAIN or the end of file nothing is left until the next event.  Any
+ * other error took nothing away.
  */
 static inline void epollstate_did_read(struct epoll_state *state, ssize_t ret)
 {
-	if (ret <= 0)
+	if (ret == 0 || epollstate_refused(ret))
 		state->rcv = 0;
-	else if (state->rcv != EPOLLSTATE_UNKNOWN)
+	else if (ret > 0 && state->rcv != EPOLLSTATE_UNKNOWN)
 		state->rcv -= (size_t)ret < state->rcv ? (uint32_t)ret
 						       : state->rcv;
+}
+
+/**
+ * epollstate_did_receive - account for a message that the caller received
+ * @state:	the stored state of a datagram or seqpacket socket
+ * @ret:	what recv() returned, -1 included; errno is as it left it
+ *
+ * A record tells how many messages wait, and the length of the first.  As long
+ * as @state->msgs is not 0 afterwards there is another one; how long it is,
+ * is not known (EPOLLSTATE_UNKNOWN in @state->rcv).  An error other than
+ * EAGAIN was no message.
+ */
+static inline void epollstate_did_receive(struct epoll_state *state,
+					  ssize_t ret)
+{
+	if (epollstate_refused(ret))
+		state->msgs = 0;
+	else if (ret >= 0 && state->msgs && state->msgs != EPOLLSTATE_UNKNOWN)
+		state->msgs--;
+	if (!state->msgs)
+		state->rcv = 0;
+	else if (ret >= 0)
+		state->rcv = EPOLLSTATE_UNKNOWN;
 }
 
 /**
  * epollstate_did_write - account for the caller's own write
  * @state:	the stored state
  * @len:	how many bytes write() or send() was given
- * @ret:	what it returned, -1 included
+ * @ret:	what it returned, -1 included; errno is as it left it
  *
- * After a short write or EAGAIN there is no room until the next event.
+ * After a short write or EAGAIN there is no room until the next event.  Any
+ * other error took no room.
  */
 static inline void epollstate_did_write(struct epoll_state *state, size_t len,
 					ssize_t ret)
 {
 	if (ret > 0 && state->snd != EPOLLSTATE_UNKNOWN)
 		state->outq += (uint32_t)ret;
-	if (ret < 0 || (size_t)ret < len)
+	if (epollstate_refused(ret) || (ret >= 0 && (size_t)ret < len))
 		state->snd = 0;
-	else if (state->snd != EPOLLSTATE_UNKNOWN)
+	else if (ret > 0 && state->snd != EPOLLSTATE_UNKNOWN)
 		state->snd -= (size_t)ret < state->snd ? (uint32_t)ret
 						       : state->snd;
 }
 
 /**
+ * epollstate_eof - is this the end of file, with everything before it read?
+ * @state:	the stored state of a stream, registered with EPOLLRDHUP
+ *
+ * A socket tells of the end by EPOLLRDHUP, a pipe or a terminal by EPOLLHUP.
+ *
+ * Return: whether a read would return 0, or fail as it does on a terminal that
+ * was hung up.
+ */
+static inline int epollstate_eof(const struct epoll_state *state)
+{
+	return state->events & (EPOLLRDHUP | EPOLLHUP) && !state->rcv;
+}
+
+/**
  * epollstate_newer - order two records of one registration
  * @a:	a record
- * @b:	another one, perhaps held by another thread
+ * @b:	another one, perhaps stored by another thread; all zero if there was
+ *	none yet
  *
  * Return: whether @a was sampled after @b.
  */
 static inline int epollstate_newer(const struct epoll_state *a,
 				   const struct epoll_state *b)
 {
-	return (int32_t)(a->seq - b->seq) > 0;
+	return !(b->events & EPOLLSTATE) || (int32_t)(a->seq - b->seq) > 0;
 }
 
 /**

@@ -23,6 +23,10 @@ void example(int epfd, struct conn *conn)
 struct conn;
 
 int conn_add(int epfd, struct conn *c);
+bool conn_flush(struct conn *c);
+void conn_error(struct conn *c, int error);
+void receive_all(struct conn *c, char *buf, size_t largest);
+void message(struct conn *c, const char *data, size_t len);
 void loop(int epfd);
 bool conn_echo(struct conn *c);
 bool conn_put(struct conn *c, const char *data, size_t len);

@@ -287,11 +287,21 @@ TEST(an_ordinary_event_makes_its_direction_unknown)
 	EXPECT_EQ(EPOLLSTATE_UNKNOWN, st.snd);
 }
 
+/* What a call leaves behind that failed with @err. */
+static ssize_t failed(int err)
+{
+	errno = err;
+	return -1;
+}
+
 TEST(own_reads_are_subtracted)
 {
 	struct epoll_state st = { .rcv = 100 };
 
 	epollstate_did_read(&st, 30);
+	EXPECT_EQ(70, st.rcv);
+	/* Nothing was read. */
+	epollstate_did_read(&st, failed(EINTR));
 	EXPECT_EQ(70, st.rcv);
 	/* More than was told: it arrived meanwhile. */
 	epollstate_did_read(&st, 80);
@@ -299,10 +309,39 @@ TEST(own_reads_are_subtracted)
 	st.rcv = EPOLLSTATE_UNKNOWN;
 	epollstate_did_read(&st, 30);
 	EXPECT_EQ(EPOLLSTATE_UNKNOWN, st.rcv);
-	epollstate_did_read(&st, -1);
+	epollstate_did_read(&st, failed(EAGAIN));
 	EXPECT_EQ(0, st.rcv);
 	st.rcv = EPOLLSTATE_UNKNOWN;
 	epollstate_did_read(&st, 0);
+	EXPECT_EQ(0, st.rcv);
+}
+
+TEST(own_messages_are_subtracted)
+{
+	struct epoll_state st = { .rcv = 100, .msgs = 3 };
+
+	epollstate_did_receive(&st, 100);
+	EXPECT_EQ(2, st.msgs);
+	EXPECT_EQ(EPOLLSTATE_UNKNOWN, st.rcv);
+	/* An error that came in between, and an empty message. */
+	epollstate_did_receive(&st, failed(ECONNREFUSED));
+	EXPECT_EQ(2, st.msgs);
+	epollstate_did_receive(&st, 0);
+	EXPECT_EQ(1, st.msgs);
+	epollstate_did_receive(&st, 5000);
+	EXPECT_EQ(0, st.msgs);
+	EXPECT_EQ(0, st.rcv);
+	/* One that came meanwhile. */
+	epollstate_did_receive(&st, 10);
+	EXPECT_EQ(0, st.msgs);
+	EXPECT_EQ(0, st.rcv);
+	/* What an ordinary event leaves, until EAGAIN. */
+	st.rcv = EPOLLSTATE_UNKNOWN;
+	st.msgs = EPOLLSTATE_UNKNOWN;
+	epollstate_did_receive(&st, 10);
+	EXPECT_EQ(EPOLLSTATE_UNKNOWN, st.msgs);
+	epollstate_did_receive(&st, failed(EAGAIN));
+	EXPECT_EQ(0, st.msgs);
 	EXPECT_EQ(0, st.rcv);
 }
 
@@ -313,19 +352,40 @@ TEST(own_writes_are_subtracted)
 	epollstate_did_write(&st, 30, 30);
 	EXPECT_EQ(70, st.snd);
 	EXPECT_EQ(35, st.outq);
+	/* No event would follow if these took the room away. */
+	epollstate_did_write(&st, 9000, failed(EMSGSIZE));
+	epollstate_did_write(&st, 30, failed(ECONNREFUSED));
+	EXPECT_EQ(70, st.snd);
+	EXPECT_EQ(35, st.outq);
 	epollstate_did_write(&st, 70, 50);
 	EXPECT_EQ(0, st.snd);
 	EXPECT_EQ(85, st.outq);
 	st.snd = EPOLLSTATE_UNKNOWN;
 	epollstate_did_write(&st, 30, 30);
 	EXPECT_EQ(EPOLLSTATE_UNKNOWN, st.snd);
-	epollstate_did_write(&st, 30, -1);
+	epollstate_did_write(&st, 30, failed(EAGAIN));
 	EXPECT_EQ(0, st.snd);
+}
+
+TEST(the_end_of_file_is_seen_when_all_is_read)
+{
+	struct epoll_state st = { .events = EPOLLSTATE | EPOLLIN };
+
+	EXPECT_FALSE(epollstate_eof(&st));
+	st.events |= EPOLLRDHUP;
+	EXPECT_TRUE(epollstate_eof(&st));
+	st.rcv = 1;
+	EXPECT_FALSE(epollstate_eof(&st));
+	st.events = EPOLLSTATE | EPOLLHUP;
+	EXPECT_FALSE(epollstate_eof(&st));
+	epollstate_did_read(&st, 1);
+	EXPECT_TRUE(epollstate_eof(&st));
 }
 
 TEST(records_are_ordered_across_the_wrap)
 {
-	struct epoll_state a = { .seq = 1 }, b = { .seq = 0 };
+	struct epoll_state a = { .events = EPOLLSTATE, .seq = 1 };
+	struct epoll_state b = { .events = EPOLLSTATE, .seq = 0 };
 
 	EXPECT_TRUE(epollstate_newer(&a, &b));
 	EXPECT_FALSE(epollstate_newer(&b, &a));
@@ -333,6 +393,16 @@ TEST(records_are_ordered_across_the_wrap)
 	b.seq = UINT32_MAX;
 	EXPECT_TRUE(epollstate_newer(&a, &b));
 	EXPECT_FALSE(epollstate_newer(&b, &a));
+}
+
+TEST(the_first_record_is_newer_than_none)
+{
+	const struct epoll_state none = {};
+	struct epoll_state a = { .events = EPOLLSTATE };
+
+	EXPECT_TRUE(epollstate_newer(&a, &none));
+	a.seq = 1U << 31;
+	EXPECT_TRUE(epollstate_newer(&a, &none));
 }
 
 TEST(the_support_check_agrees_with_the_baseline_record)
