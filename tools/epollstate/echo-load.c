@@ -335,7 +335,7 @@ static void run(double begin)
 {
 	const double until = begin + (double)opt.duration;
 	const double deadline = until + (double)opt.timeout;
-	const size_t sip = (size_t)((double)opt.slow_rate * TICK);
+	const size_t sip = (size_t)((double)opt.slow_rate * TICK) ?: 1;
 	static struct epoll_event events[1024];
 	double tick = begin + TICK, t = begin;
 	unsigned long nr;

@@ -47,6 +47,7 @@ static int epfd;
 static uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLSTATE | EPOLLET;
 static struct conn listener = { .fd = -1 };
 static unsigned long nr_open;
+static bool accept_again;	/* a descriptor is free that may have lacked */
 static struct echo_trace trace;
 static struct echo_stats stats;
 static volatile sig_atomic_t stop;
@@ -57,13 +58,27 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* The only epoll_ctl() of the program. */
+static int ctl(int op, int fd, struct epoll_event *ev)
+{
+	stats.ctls++;
+	return epoll_ctl(epfd, op, fd, ev);
+}
+
+/*
+ * The only registration of a file.  One that cannot report its state, as when
+ * a BPF program has put it into a sockmap, is served by plain edges.
+ */
 static int add(struct conn *c)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = c };
 
-	stats.registrations++;
-	return epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &ev);
+	stats.files++;
+	if (!ctl(EPOLL_CTL_ADD, c->fd, &ev))
+		return 0;
+	if (errno != EOPNOTSUPP)
+		return -1;
+	ev.events &= ~EPOLLSTATE;
+	return ctl(EPOLL_CTL_ADD, c->fd, &ev);
 }
 
 /* Write what the credit allows and keep the rest, which is rarely any. */
@@ -134,12 +149,29 @@ static bool echo(struct conn *c)
 		if (n > 0 && !put(c, buf, (size_t)n))
 			return false;
 	}
-	if (!c->shut && s->events & EPOLLRDHUP && !s->rcv && !c->kept_len) {
+	if (!c->shut && epollstate_eof(s) && !c->kept_len) {
 		c->shut = true;
 		shutdown(c->fd, SHUT_WR);
 	}
 	/* After the last byte: stay until the peer has acknowledged it. */
 	return !c->shut || s->outq;
+}
+
+/* Closing the only descriptor of a socket removes its registration. */
+static void finish(struct conn *c)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (!getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		stats.segs_in += info.tcpi_segs_in;
+	if (!c->shut)
+		stats.failed++;
+	close(c->fd);
+	free(c->kept);
+	free(c);
+	nr_open--;
+	accept_again = true;
 }
 
 /* Accept as many as are waiting; those the file limit refuses wait on. */
@@ -149,6 +181,7 @@ static void accept_all(void)
 	struct conn *c;
 	int fd;
 
+	accept_again = false;
 	while (s->msgs) {
 		fd = accept4(listener.fd, NULL, NULL,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -171,26 +204,10 @@ static void accept_all(void)
 		c->fd = fd;
 		c->nr = ++stats.served;
 		nr_open++;
+		/* The user's watches may be used up: this one is refused. */
 		if (add(c) < 0)
-			die("epoll_ctl");
+			finish(c);
 	}
-}
-
-/* Closing the only descriptor of a socket removes its registration. */
-static void finish(struct conn *c)
-{
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
-
-	if (!getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len))
-		stats.segs_in += info.tcpi_segs_in;
-	if (!c->shut)
-		stats.failed++;
-	close(c->fd);
-	free(c->kept);
-	free(c);
-	nr_open--;
-	accept_all();
 }
 
 static void handle(const struct epoll_event *slot)
@@ -231,6 +248,9 @@ static void loop(int idle_ms)
 			stats.waits++;
 		for (i = 0; i < n; i = epollstate_next(slots, n, i))
 			handle(&slots[i]);
+		/* Behind the array, which may hold news of the listener. */
+		if (accept_again)
+			accept_all();
 	}
 }
 

@@ -22,8 +22,8 @@ struct echo_trace {
 };
 
 struct echo_stats {
-	uint64_t registrations;
-	uint64_t epoll_ctl_later;
+	uint64_t ctls;		/* calls of epoll_ctl */
+	uint64_t files;		/* that it was called for */
 	uint64_t waits;		/* returns of epoll_wait with something */
 	uint64_t records;
 	uint64_t ordinary;
@@ -142,8 +142,8 @@ static inline void trace_stats(FILE *f, const struct echo_stats *s)
 		{ "accepts_eagain", s->accept_eagain },
 		{ "bytes_kept_in_server", s->kept_max },
 		{ "cpu_milliseconds", s->cpu_ms },
-		{ "epoll_ctl_registrations", s->registrations },
-		{ "epoll_ctl_later", s->epoll_ctl_later },
+		{ "epoll_ctl_registrations", s->files },
+		{ "epoll_ctl_later", s->ctls - s->files },
 	};
 	size_t i;
 

@@ -67,19 +67,22 @@ static unsigned long number(const char *text, unsigned long max)
 }
 
 /*
- * A socket of @type at PORT (bound, and listening if it is a stream) or at
- * HOST:PORT (connecting).
+ * A socket of @type at @where: PORT, HOST:PORT or [HOST]:PORT.  If @local it is
+ * bound there, to any address if there is no HOST, and listens if it is a
+ * stream; else it is connected.
  */
-static int open_inet(const char *name, const char *where, int type)
+static int open_inet(const char *name, const char *where, int type, bool local)
 {
 	struct addrinfo hints = { .ai_socktype = type }, *list, *ai;
 	char host[256], *colon;
-	bool local;
 	int fd = -1, err, one = 1;
 
-	snprintf(host, sizeof(host), "%s", where);
+	if (strlen(where) >= sizeof(host))
+		fail(name, "the host is too long");
+	memcpy(host, where, strlen(where) + 1);
 	colon = strrchr(host, ':');
-	local = !colon;
+	if (!colon && !local)
+		fail(name, "HOST:PORT is needed");
 	hints.ai_flags = local ? AI_PASSIVE : 0;
 	if (colon) {
 		where += colon + 1 - host;
@@ -87,7 +90,7 @@ static int open_inet(const char *name, const char *where, int type)
 		if (host[0] == '[' && colon[-1] == ']')
 			colon[-1] = '\0';
 	}
-	err = getaddrinfo(local ? NULL : host + (host[0] == '['), where, &hints,
+	err = getaddrinfo(colon ? host + (host[0] == '[') : NULL, where, &hints,
 			  &list);
 	if (err)
 		fail(name, err == EAI_SYSTEM ? strerror(errno) :
@@ -175,12 +178,17 @@ static int open_path(struct target *t)
 
 static int open_tcp(const char *name, const char *where)
 {
-	return open_inet(name, where, SOCK_STREAM);
+	return open_inet(name, where, SOCK_STREAM, false);
+}
+
+static int open_tcp_listen(const char *name, const char *where)
+{
+	return open_inet(name, where, SOCK_STREAM, true);
 }
 
 static int open_udp(const char *name, const char *where)
 {
-	return open_inet(name, where, SOCK_DGRAM);
+	return open_inet(name, where, SOCK_DGRAM, true);
 }
 
 static void open_target(struct target *t)
@@ -190,7 +198,7 @@ static void open_target(struct target *t)
 		int (*open)(const char *name, const char *arg);
 	} kinds[] = {
 		{ "tcp", open_tcp },
-		{ "tcp-listen", open_tcp },
+		{ "tcp-listen", open_tcp_listen },
 		{ "udp", open_udp },
 		{ "unix", open_unix },
 		{ "timerfd", open_timer },
@@ -306,8 +314,8 @@ static const char usage[] =
 "  NUMBER             a descriptor that epstate was started with: 0 is its input\n"
 "  PATH               a FIFO, a terminal or another file, to be opened\n"
 "  tcp:HOST:PORT      a connection, to be made\n"
-"  tcp-listen:PORT    a socket to which one can connect\n"
-"  udp:PORT           a socket to which one can send\n"
+"  tcp-listen:PORT    a socket to which one can connect; or HOST:PORT\n"
+"  udp:PORT           a socket to which one can send; or HOST:PORT\n"
 "  unix:PATH          a connection to a UNIX stream socket\n"
 "  eventfd            a new one\n"
 "  timerfd:MS         a timer that expires every so many milliseconds\n"

@@ -43,6 +43,8 @@ struct side {
 
 struct link {
 	struct side client, server;
+	struct addrinfo *at;		/* where the server side connects to */
+	bool connected;
 	bool over;
 	struct link *next_over;
 };
@@ -55,7 +57,7 @@ static struct {
 
 static int epfd;
 static struct side listener = { .fd = -1 };
-static struct addrinfo *target;
+static struct addrinfo *target;		/* all its addresses */
 static uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLSTATE | EPOLLET;
 static struct link *all_over;	/* to be freed behind the slots that name them */
 static volatile sig_atomic_t stop;
@@ -66,14 +68,27 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* The only epoll_ctl() of the program. */
-static void add(struct side *s)
+static int ctl(int op, int fd, struct epoll_event *ev)
+{
+	stats.ctls++;
+	return epoll_ctl(epfd, op, fd, ev);
+}
+
+/*
+ * The only registration of a socket.  One that cannot report its state, as
+ * when a BPF program has put it into a sockmap, is served by plain edges.
+ */
+static bool add(struct side *s)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = s };
 
-	stats.ctls++;
-	if (epoll_ctl(epfd, EPOLL_CTL_ADD, s->fd, &ev) < 0)
-		die("epoll_ctl");
+	stats.sockets++;
+	if (!ctl(EPOLL_CTL_ADD, s->fd, &ev))
+		return true;
+	if (errno != EOPNOTSUPP)
+		return false;
+	ev.events &= ~EPOLLSTATE;
+	return !ctl(EPOLL_CTL_ADD, s->fd, &ev);
 }
 
 /* Note what a call returned. Return: false if it found the connection broken. */
@@ -142,7 +157,7 @@ static bool move(struct side *from, struct side *to)
 		if (n > 0 && !put(to, buf, (size_t)n))
 			return false;
 	}
-	if (!to->shut && in->events & EPOLLRDHUP && !in->rcv && !to->kept_len) {
+	if (!to->shut && epollstate_eof(in) && !to->kept_len) {
 		to->shut = true;
 		shutdown(to->fd, SHUT_WR);
 	}
@@ -156,7 +171,8 @@ static void finish_side(struct side *s, bool reset)
 
 	if (reset)
 		setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-	close(s->fd);
+	if (s->fd >= 0)
+		close(s->fd);
 	free(s->kept);
 }
 
@@ -170,24 +186,38 @@ static void finish(struct link *l, bool reset)
 	all_over = l;
 }
 
-/* Connect to the target; how that ends, a record tells. */
-static int connect_target(void)
+static int new_socket(const struct addrinfo *at)
 {
-	int fd = socket(target->ai_family,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -1;
-	if (connect(fd, target->ai_addr, target->ai_addrlen) < 0 &&
-	    errno != EINPROGRESS) {
-		close(fd);
-		return -1;
-	}
-	stats.sockets++;
-	return fd;
+	return socket(at->ai_family,
+		      SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-static void open_link(int fd)
+/*
+ * Connect to the address @l->at, or to the first behind it that can be tried.
+ * @fd: a socket of its family, or -1.  How it ends, a record tells.
+ */
+static bool connect_server(struct link *l, int fd)
+{
+	for (; l->at; l->at = l->at->ai_next, fd = -1) {
+		if (fd < 0)
+			fd = new_socket(l->at);
+		if (fd < 0)
+			continue;
+		l->server.fd = fd;
+		memset(&l->server.state, 0, sizeof(l->server.state));
+		if (!connect(fd, l->at->ai_addr, l->at->ai_addrlen) ||
+		    errno == EINPROGRESS) {
+			if (add(&l->server))
+				return true;
+		}
+		close(fd);
+		l->server.fd = -1;
+	}
+	return false;
+}
+
+/* A client, and a socket that is to become its other side. */
+static void open_link(int fd, int server_fd)
 {
 	struct link *l = calloc(1, sizeof(*l));
 
@@ -196,28 +226,35 @@ static void open_link(int fd)
 	l->client.fd = fd;
 	l->client.other = &l->server;
 	l->server.other = &l->client;
-	l->server.fd = connect_target();
+	l->at = target;
 	stats.links++;
-	if (l->server.fd < 0) {
-		stats.failed++;
-		finish_side(&l->client, true);
-		free(l);
-		return;
-	}
-	stats.sockets++;
-	add(&l->client);
-	add(&l->server);
+	if (!connect_server(l, server_fd) || !add(&l->client))
+		finish(l, true);
 }
 
-/* Accept as many as are waiting; those the file limit refuses wait on. */
+/*
+ * Accept as many as are waiting; those the file limit refuses wait on.  A link
+ * takes two descriptors, and the one of the server side comes first: a client
+ * that was accepted could not wait any more.
+ */
 static void accept_all(void)
 {
 	struct epoll_state *s = &listener.state;
 
 	while (s->msgs) {
-		int fd = accept4(listener.fd, NULL, NULL,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int server_fd = new_socket(target);
+		int fd;
 
+		if (server_fd < 0 && errno != EAFNOSUPPORT)
+			return;
+		fd = accept4(listener.fd, NULL, NULL,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0 && server_fd >= 0) {
+			int err = errno;
+
+			close(server_fd);
+			errno = err;
+		}
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE ||
 			       errno == ENOMEM || errno == ENOBUFS))
 			return;
@@ -230,7 +267,7 @@ static void accept_all(void)
 		if (s->msgs != EPOLLSTATE_UNKNOWN)
 			s->msgs--;
 		if (fd >= 0)
-			open_link(fd);
+			open_link(fd, server_fd);
 	}
 }
 
@@ -242,6 +279,26 @@ static void store(const struct epoll_event *slot)
 		stats.records++;
 	else
 		stats.ordinary++;
+}
+
+/*
+ * Has the server side been connected?  Before that it takes nothing, not even
+ * the end of what the client sends: shutdown() would call the attempt off.
+ */
+static bool is_connected(struct link *l)
+{
+	uint32_t told = l->server.state.events;
+
+	if (!l->connected && told & (EPOLLERR | EPOLLHUP)) {
+		close(l->server.fd);
+		l->server.fd = -1;
+		l->at = l->at->ai_next;
+		if (!connect_server(l, -1))
+			finish(l, true);
+	} else if (!l->connected && told & EPOLLOUT) {
+		l->connected = true;
+	}
+	return l->connected;
 }
 
 /* Act upon the state that was stored, of both sides of a link. */
@@ -256,6 +313,12 @@ static void handle(struct side *s)
 	}
 	l = s < other ? (struct link *)(void *)s : (struct link *)(void *)other;
 	if (l->over)
+		return;
+	if (l->client.state.error) {
+		finish(l, true);
+		return;
+	}
+	if (!is_connected(l))
 		return;
 	if (s->state.error || !move(s, other) || !move(other, s)) {
 		finish(l, true);
@@ -319,8 +382,7 @@ static void listen_on(const char *host, const char *port)
 	struct addrinfo *a = resolve(host, port, AI_PASSIVE);
 	int one = 1;
 
-	listener.fd = socket(a->ai_family,
-			     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	listener.fd = new_socket(a);
 	if (listener.fd < 0)
 		die("socket");
 	setsockopt(listener.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -329,8 +391,8 @@ static void listen_on(const char *host, const char *port)
 	if (listen(listener.fd, INT_MAX))
 		die("listen");
 	freeaddrinfo(a);
-	stats.sockets++;
-	add(&listener);
+	if (!add(&listener))
+		die("epoll_ctl");
 }
 
 static void on_signal(int sig)
