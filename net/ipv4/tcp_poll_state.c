@@ -21,6 +21,9 @@
  *    being processed by another CPU at that moment (its spinlock is taken),
  *    or was since, everything is sampled once more under the spinlock.
  *
+ * So it is if there are bytes and the mask lacks EPOLLIN: they came in between
+ * (or are below SO_RCVLOWAT), and would be told again with the event.
+ *
  * What a thread that holds the socket lock processes on its way out (the
  * backlog) is not seen by that.  Then somebody else is using the socket, which
  * the promise excepts, and the wake-up that follows brings the right counts.
@@ -524,6 +527,9 @@ out:
 static bool tcp_sample_is_torn(struct sock *sk, __poll_t mask, int mem,
 			       const struct poll_state *ps)
 {
+	/* It came in after the mask was computed (or is below SO_RCVLOWAT). */
+	if (unlikely(ps->rcv && !(mask & EPOLLIN)))
+		return true;
 	/* What was sampled, then the lock ... */
 	smp_rmb();
 	if (spin_is_locked(&sk->sk_lock.slock))
