@@ -686,13 +686,24 @@ static void do_step(struct thread *t)
 /* The same files in a process of one thread, which has steps of its own. */
 static void do_fork(struct thread *t, const struct step *s)
 {
+	/* Nobody there wakes it from a call that blocks. */
+	const struct itimerspec tick = {
+		.it_interval.tv_nsec = 100000000, .it_value.tv_nsec = 100000000,
+	};
+	struct sigevent wake = {
+		.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1,
+	};
 	int pid, status, i;
+	timer_t timer;
 
 	if (t->child)
 		return;
 	pid = fork();
 	if (!pid) {
 		alarm(HANG);
+		if (timer_create(CLOCK_MONOTONIC, &wake, &timer) ||
+		    timer_settime(timer, 0, &tick, NULL))
+			_exit(1);
 		t->child = true;
 		t->rnd.s = s->x;
 		for (i = s->len % 16; i; i--)
