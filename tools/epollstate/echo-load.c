@@ -61,11 +61,13 @@ struct conn {
 	double stalled_until;	/* 0: it does not stand still */
 	uint64_t sent, received;
 	uint64_t message_end;	/* where the present message ends */
+	uint64_t moved;		/* bytes, both ways, when it was looked at last */
+	double moved_at;	/* when that had changed */
 };
 
 static struct {
 	unsigned long conns, bytes, slow, slow_bytes, slow_rate;
-	unsigned long half_close, reset, stall, duration, timeout, seed;
+	unsigned long half_close, reset, stall, duration, timeout, quiet, seed;
 } opt = {
 	.conns = 100, .bytes = 100000, .slow = 4, .slow_bytes = 1000000,
 	.slow_rate = 200000, .half_close = 50, .timeout = 60, .seed = 1,
@@ -315,9 +317,24 @@ static void drive(struct conn *c, uint32_t events, size_t most)
 	ask(c, next);
 }
 
+/* Whoever does not stand still moves, or its echo, its space, its end is lost. */
+static void watch(struct conn *c, double t)
+{
+	const uint64_t moved = c->sent + c->received;
+
+	if (!c->moved_at || moved != c->moved || c->stalled_until) {
+		c->moved = moved;
+		c->moved_at = t;
+	} else if (t - c->moved_at > (double)opt.quiet) {
+		fail(c, "nothing moves any more");
+	}
+}
+
 /* What is due by the clock and not by an event. */
 static void on_tick(struct conn *c, double t, bool more, size_t sip)
 {
+	if (opt.quiet && c->fd >= 0)
+		watch(c, t);
 	if (c->fd < 0) {
 		if (more)
 			start(c);
@@ -383,6 +400,7 @@ static const char usage[] =
 "  -r, --reset P        percentage that resets in the middle (0)\n"
 "  -z, --stall P        percentage that stands still for up to 2 s (0)\n"
 "  -t, --timeout S      give up after so many seconds more (60)\n"
+"  -q, --quiet S        fail if nothing moves on a connection for so long (0: never)\n"
 "  -S, --seed N         choose another course (1)\n"
 "  -h, --help           this text\n"
 "Exit status: 0 if every echo came back complete and unchanged.\n";
@@ -400,6 +418,7 @@ int main(int argc, char **argv)
 		{ "stall", required_argument, NULL, 'z' },
 		{ "duration", required_argument, NULL, 'd' },
 		{ "timeout", required_argument, NULL, 't' },
+		{ "quiet", required_argument, NULL, 'q' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -412,7 +431,7 @@ int main(int argc, char **argv)
 	unsigned long nr;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "n:b:s:B:R:f:r:z:d:t:S:h", options,
+	while ((o = getopt_long(argc, argv, "n:b:s:B:R:f:r:z:d:t:q:S:h", options,
 				NULL)) != -1) {
 		switch (o) {
 		case 'n':
@@ -444,6 +463,9 @@ int main(int argc, char **argv)
 			break;
 		case 't':
 			opt.timeout = number(optarg, 86400);
+			break;
+		case 'q':
+			opt.quiet = number(optarg, 86400);
 			break;
 		case 'S':
 			opt.seed = number(optarg, ULONG_MAX);
