@@ -37,6 +37,13 @@ static int es_faults_on(void)
 	return err;
 }
 
+static void es_faults_off(void)
+{
+	es_write_file(DEBUGFS "failslab/ignore-gfp-wait", "Y");
+	es_write_file(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "Y");
+	es_write_file(DEBUGFS "fail_page_alloc/min-order", "1");
+}
+
 static void __attribute__((constructor)) es_need_injection(void)
 {
 	if (!access(DEBUGFS "failslab/verbose", W_OK) &&
@@ -137,9 +144,7 @@ FIXTURE_TEARDOWN(fault)
 {
 	if (self->nth >= 0)
 		close(self->nth);
-	es_write_file(DEBUGFS "failslab/ignore-gfp-wait", "Y");
-	es_write_file(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "Y");
-	es_write_file(DEBUGFS "fail_page_alloc/min-order", "1");
+	es_faults_off();
 	ES_TEARDOWN();
 }
 
@@ -240,6 +245,100 @@ TEST_F_TIMEOUT(fault, a_del_that_fails_leaves_the_registration, ES_TIMEOUT)
 	}
 	EXPECT_EQ(0, DELETE());
 	EXPECT_TRUE(es_watches_back(self->ep, self->mute));
+}
+
+/* A TCP socket has no memory for what it had promised to take. */
+
+FIXTURE(refused)
+{
+	int ep;
+	int fd;
+	int peer;
+	int nth;
+};
+
+FIXTURE_VARIANT(refused)
+{
+	int family;
+};
+
+ES_TCP_VARIANTS(refused);
+
+FIXTURE_SETUP(refused)
+{
+	const struct es_tcp_opts o = {
+		.family = variant->family,
+		/* One of a given size is not made smaller for it. */
+		.sndbuf = 65536,
+	};
+	int sv[2];
+
+	self->nth = -1;
+	ES_SETUP(es_tcp_pair_opts(&o, sv), sv, SENDER);
+	ES_REQUIRE_ROOT();
+	ASSERT_EQ(0, es_faults_on());
+	self->nth = open(NTH_FILE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->nth);
+}
+
+FIXTURE_TEARDOWN(refused)
+{
+	if (self->nth >= 0)
+		close(self->nth);
+	es_faults_off();
+	ES_TEARDOWN();
+}
+
+/* All that was written leaves, and is told to have left. */
+static bool es_gone(int ep, int peer, struct epoll_state *st)
+{
+	return es_until((es_drain(peer),
+			 es_wait(ep, st, 0) == 4 && !st->outq));
+}
+
+/*
+ * Nothing is queued, so that no acknowledgment will ever tell that the write can
+ * be tried again, and the record that says so is the same as the last one.
+ */
+TEST_F_TIMEOUT(refused, a_write_that_found_no_memory_is_told_to_be_tried_again,
+	       ES_TIMEOUT)
+{
+	int nth, refused = 0;
+	struct epoll_state st;
+	bool failed = true;
+	ssize_t n;
+
+	REGISTER(ES_IO, &st);
+	/* What the test itself needs is there now, and cannot fail. */
+	ASSERT_EQ(1000, es_write(self->fd, 1000));
+	ASSERT_TRUE(es_gone(self->ep, self->peer, &st));
+	for (nth = 1; failed && nth < MOST; nth++) {
+		ASSERT_LE(1000, st.snd);
+		ASSERT_EQ(0, es_fail(self->nth, nth));
+		n = es_write(self->fd, 1000);
+		failed = es_failed(self->nth);
+		if (n == 1000) {
+			/* Or it failed on its way, and is sent again. */
+			ASSERT_TRUE(es_gone(self->ep, self->peer, &st));
+			continue;
+		}
+		ASSERT_TRUE(failed);
+		ASSERT_TRUE(n == -EAGAIN || n == -EFAULT) {
+			TH_LOG("place %d: %zd", nth, n);
+		}
+		EXPECT_EQ(0, es_siocoutq(self->fd));
+		if (n == -EAGAIN) {
+			refused++;
+			ASSERT_EQ(4, es_wait(self->ep, &st, 0)) {
+				TH_LOG("place %d: not told", nth);
+			}
+			EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+			EXPECT_EQ(0, st.outq);
+		}
+		EXPECT_EQ(0, es_pending(self->ep));
+	}
+	ASSERT_FALSE(failed);
+	EXPECT_LT(0, refused);
 }
 
 TEST_HARNESS_MAIN

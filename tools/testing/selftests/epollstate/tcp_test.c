@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What is particular to TCP: its states and its options. */
 
+#include <linux/filter.h>
+
 #include "common.h"
 
 FIXTURE(tcp)
@@ -30,6 +32,9 @@ FIXTURE_TEARDOWN(tcp)
 	ES_TEARDOWN();
 }
 
+/* One more state, which nobody else asks for. */
+enum { ES_TCP_SYN_RECV = 3 };
+
 /* Poll says all of @events, as others see the socket. */
 static bool es_polls(int fd, int events)
 {
@@ -50,6 +55,18 @@ static void es_abort(int fd)
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 	close(fd);
+}
+
+/* From now on, or not any more, all that comes in for @fd is lost. */
+static int es_deaf(int fd, bool on)
+{
+	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+	const struct sock_fprog prog = { .len = 1, .filter = &drop };
+
+	if (!on)
+		return es_set_opt(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+			  sizeof(prog)) ? -errno : 0;
 }
 
 TEST_F(tcp, rcv_and_outq_agree_with_the_ioctls)
@@ -531,6 +548,85 @@ TEST_F(tcp, r5_a_low_water_mark_of_a_byte_repeats_nothing)
 	EXPECT_TRUE(seen);
 }
 
+/* Nothing has left in between, so that no count shows that it can go on. */
+TEST_F(tcp, room_after_a_refused_write_is_told_though_nothing_has_left)
+{
+	const struct es_tcp_opts o = {
+		.family = variant->family, .sndbuf = 65536 };
+	enum { PLAIN, POLLED, TWICE, WAYS } way;
+	struct epoll_state st;
+	int sv[2], outq;
+	ssize_t n;
+
+	for (way = PLAIN; way < WAYS; way++) {
+		close(self->fd);
+		close(self->peer);
+		ASSERT_EQ(0, es_tcp_pair_opts(&o, sv));
+		self->fd = sv[0];
+		self->peer = sv[1];
+		/* What is there without an event makes it look twice. */
+		if (way == TWICE) {
+			ASSERT_EQ(0, es_set_opt(self->fd, SOL_SOCKET,
+						SO_RCVLOWAT, 1000));
+			TCP_ARRIVE(10);
+		}
+		ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
+		REGISTER(ES_IO, &st);
+		ASSERT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+		/* More than was told: until EAGAIN. */
+		do {
+			n = es_write(self->fd, 20000);
+		} while (n > 0);
+		ASSERT_EQ(-EAGAIN, n);
+		outq = es_siocoutq(self->fd);
+		EXPECT_EQ(0, es_pending(self->ep));
+
+		/* A larger buffer wakes who waits for room. */
+		ASSERT_EQ(0, es_set_buf(self->fd, true, 262144));
+		if (way == POLLED)
+			EXPECT_TRUE(es_polls(self->ep, POLLIN));
+		ASSERT_EQ(4, es_wait(self->ep, &st, 0)) {
+			TH_LOG("not told, way %d", way);
+		}
+		EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+		EXPECT_EQ(outq, st.outq);
+		EXPECT_LT(0, st.snd);
+		/* Once: the next wake-up is of no refused write. */
+		ASSERT_EQ(0, es_set_buf(self->fd, true, 262144));
+		EXPECT_EQ(0, es_pending(self->ep));
+		EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+	}
+}
+
+/*
+ * They fill the buffer with less than a step of bytes.  The first ones, as many
+ * as may go at once, have left, and the others cannot.
+ */
+TEST_F(tcp, r7_room_among_small_segments_is_told_before_all_of_them_left)
+{
+	const int segments = 17, len = 100;
+	struct epoll_state st;
+	int i;
+
+	ASSERT_EQ(0, es_set_buf(self->fd, true, 16384));
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_TCP, TCP_NODELAY, 1));
+	REGISTER(EPOLLOUT, &st);
+	ASSERT_EQ(0, es_deaf(self->fd, true));
+	for (i = 0; i < segments; i++)
+		ASSERT_EQ(len, send(self->fd, es_buf(), len, MSG_EOR));
+	ASSERT_TRUE(es_until(es_fionread(self->peer) >= 10 * len));
+	ASSERT_EQ(0, es_deaf(self->peer, true));
+	EXPECT_EQ(0, es_pending(self->ep));
+
+	/* Acknowledges those. */
+	ASSERT_EQ(0, es_deaf(self->fd, false));
+	ASSERT_EQ(1, es_write(self->peer, 1));
+	ASSERT_EQ(4, es_next(self->ep, &st));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_LT(0, st.outq);
+	EXPECT_GE((segments - 10) * len, st.outq);
+}
+
 TEST_F(tcp, after_disconnect_and_reuse_it_goes_on)
 {
 	const struct sockaddr none = { .sa_family = AF_UNSPEC };
@@ -561,6 +657,320 @@ TEST_F(tcp, after_disconnect_and_reuse_it_goes_on)
 	ASSERT_EQ(4, es_next(self->ep, &st));
 	EXPECT_EQ(321, st.rcv);
 	close(lfd);
+}
+
+/*
+ * Where the numbers of bytes begin is random, and they end at 2^32.  There is
+ * nothing special about 0, nor about where they change their sign; to run into
+ * either by chance takes tens of thousands of connections.
+ */
+FIXTURE(numbers)
+{
+	int ep;
+	int fd;
+	int peer;
+};
+
+FIXTURE_VARIANT(numbers)
+{
+	int family;
+	uint32_t turn;
+};
+
+FIXTURE_VARIANT_ADD(numbers, tcp4_zero) { .family = AF_INET };
+FIXTURE_VARIANT_ADD(numbers, tcp4_sign) {
+	.family = AF_INET, .turn = 1U << 31 };
+FIXTURE_VARIANT_ADD(numbers, tcp6_zero) { .family = AF_INET6 };
+
+FIXTURE_SETUP(numbers)
+{
+	ES_REQUIRE_KERNEL();
+	ES_REQUIRE_ROOT();
+	self->fd = -1;
+	self->peer = -1;
+	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, self->ep);
+}
+
+FIXTURE_TEARDOWN(numbers)
+{
+	ES_TEARDOWN();
+}
+
+/* The number of the next byte that @fd sends, by TCP_REPAIR. */
+static int es_tcp_get_next(int fd, uint32_t *next)
+{
+	socklen_t len = sizeof(*next);
+	int err;
+
+	err = es_set_opt(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	if (!err)
+		err = es_set_opt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE,
+				 TCP_SEND_QUEUE);
+	if (!err && getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, next, &len))
+		err = -errno;
+	return err ?: es_set_opt(fd, IPPROTO_TCP, TCP_REPAIR,
+				 TCP_REPAIR_OFF_NO_WP);
+}
+
+/* The same to be set, of a socket that is not connected. */
+static int es_tcp_set_next(int fd, uint32_t next)
+{
+	int err;
+
+	err = es_set_opt(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	if (!err)
+		err = es_set_opt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE,
+				 TCP_SEND_QUEUE);
+	if (!err)
+		err = es_set_opt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, next);
+	return err ?: es_set_opt(fd, IPPROTO_TCP, TCP_REPAIR,
+				 TCP_REPAIR_OFF_NO_WP);
+}
+
+/* A pair: the first byte that sv[0] sends has number @first, but not 1. */
+static int es_tcp_pair_from(const struct es_tcp_opts *o, uint32_t first,
+			    int sv[2])
+{
+	struct sockaddr_storage ss;
+	int lfd = es_tcp_listen(o, 8, &ss);
+	uint32_t next = ~first;
+	int err;
+
+	if (lfd < 0)
+		return lfd;
+	sv[0] = es_tcp_socket(o);
+	sv[1] = -1;
+	/* The SYN takes one; connect(2) takes what is set, if it is not 0. */
+	err = sv[0] < 0 ? sv[0] : es_tcp_set_next(sv[0], first - 1);
+	if (!err)
+		err = es_connect(sv[0], &ss);
+	if (!err) {
+		sv[1] = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+		if (sv[1] < 0)
+			err = -errno;
+	}
+	close(lfd);
+	if (!err)
+		err = es_tcp_get_next(sv[0], &next);
+	if (!err && next != first)
+		err = -ERANGE;
+	if (err) {
+		close(sv[0]);
+		close(sv[1]);
+		return err;
+	}
+	es_nonblock(sv[0]);
+	es_nonblock(sv[1]);
+	return 0;
+}
+
+/* The first byte that self->fd sends comes @ahead bytes before the turn. */
+#define CONNECT_AHEAD(ahead, rcvb)					\
+do {									\
+	const struct es_tcp_opts __o = {				\
+		.family = variant->family,				\
+		.sndbuf = 65536,					\
+		.rcvbuf = (rcvb),					\
+		.mss = 1220,						\
+	};								\
+	int __sv[2], __err;						\
+									\
+	if (self->fd >= 0) {						\
+		close(self->fd);					\
+		close(self->peer);					\
+		self->fd = -1;						\
+		self->peer = -1;					\
+	}								\
+	__err = es_tcp_pair_from(&__o, variant->turn - (ahead), __sv);	\
+	if (__err == -EPERM || es_no_such_type(__err))			\
+		SKIP(return, "no such sockets, or not to be repaired");	\
+	ASSERT_EQ(0, __err);						\
+	self->fd = __sv[0];						\
+	self->peer = __sv[1];						\
+} while (0)
+
+static uint32_t es_wmem_queued(int fd)
+{
+	uint32_t mem[9] = {};
+	socklen_t len = sizeof(mem);
+
+	/* SK_MEMINFO_WMEM_QUEUED */
+	getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len);
+	return mem[5];
+}
+
+/*
+ * Segments of their own cost more memory than the buffer has, so that all but
+ * the first half of them are taken for the promise alone.
+ */
+TEST_F_TIMEOUT(numbers, a_promise_is_kept_wherever_it_begins_and_ends,
+	       ES_TIMEOUT)
+{
+	struct epoll_state st;
+	uint32_t snd = 0;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		/* The first one also tells what is promised. */
+		const uint32_t ahead[] = {
+			150000, 0, 1, snd / 2, snd - 1, snd, snd + 1, 90000,
+		};
+		uint32_t left, n;
+
+		CONNECT_AHEAD(ahead[i], 0);
+		ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_TCP, TCP_NODELAY,
+					1));
+		/* No acknowledgment: all that is written stays queued. */
+		ASSERT_EQ(0, es_deaf(self->fd, true));
+		REGISTER(ES_IO, &st);
+		if (!i)
+			snd = st.snd;
+		/* Or the promise would end elsewhere. */
+		ASSERT_EQ(snd, st.snd);
+		/* Wakes, and nothing has changed. */
+		ASSERT_EQ(0, es_set_buf(self->fd, true, 65536));
+		EXPECT_EQ(0, es_pending(self->ep)) {
+			TH_LOG("told again %u bytes ahead", ahead[i]);
+		}
+
+		for (left = snd; left; left -= n) {
+			n = left < 2000 ? left : 2000;
+			ASSERT_EQ(n, send(self->fd, es_buf(), n, MSG_EOR)) {
+				TH_LOG("%u bytes ahead, %u of %u left",
+				       ahead[i], left, snd);
+			}
+		}
+		EXPECT_LT(65536, es_wmem_queued(self->fd));
+
+		/* The next byte acknowledges what had arrived. */
+		ASSERT_EQ(0, es_deaf(self->fd, false));
+		ASSERT_EQ(1, es_write(self->peer, 1));
+		ASSERT_TRUE(es_until(({
+			es_drain(self->peer);
+			es_set_opt(self->peer, IPPROTO_TCP, TCP_QUICKACK, 1);
+			es_wait(self->ep, &st, 0) == 4 && !st.outq;
+		}))) {
+			TH_LOG("stalled %u bytes ahead, outq %d", ahead[i],
+			       es_siocoutq(self->fd));
+		}
+		EXPECT_EQ(0, es_siocoutq(self->fd));
+	}
+}
+
+/* As r7_records_of_space_are_few_and_worth_it, but over the turn. */
+TEST_F_TIMEOUT(numbers, r7_credit_flows_over_the_turn, ES_TIMEOUT)
+{
+	static const uint32_t lowats[] = { 0, 16384 };
+	const size_t ahead = 80000;
+	struct es_rnd rnd = es_seed();
+	struct epoll_state st;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lowats); i++) {
+		const uint32_t unit = lowats[i] ?: 65536;
+		unsigned int records = 0, stalls = 0;
+		size_t sent = 0, acked = 0;
+		uint32_t credit, n;
+
+		/* Small, so that the queue is never empty by itself. */
+		CONNECT_AHEAD(ahead, 16384);
+		if (lowats[i])
+			ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_TCP,
+						TCP_NOTSENT_LOWAT, lowats[i]));
+		REGISTER(EPOLLOUT, &st);
+		credit = st.snd;
+		while (acked < 2 * ahead) {
+			while (credit) {
+				n = es_rnd_upto(&rnd, unit);
+				if (n > credit)
+					n = credit;
+				ASSERT_EQ(n, es_write(self->fd, n)) {
+					TH_LOG("after %zu bytes", sent);
+				}
+				credit -= n;
+				sent += n;
+			}
+			es_read(self->peer, es_rnd_upto(&rnd, 2 * unit));
+			TCP_SETTLE();
+			/* What a closed window holds back comes by a timer. */
+			while (es_wait(self->ep, &st, stalls > 10) == 4) {
+				records++;
+				stalls = 0;
+				credit = st.snd;
+				acked = sent - st.outq;
+				/* A round takes less than a quarter. */
+				if (!lowats[i])
+					EXPECT_LT(0, st.outq);
+			}
+			ASSERT_GT(10000, ++stalls) {
+				TH_LOG("stalled: %zu sent, outq %d, inq %d",
+				       sent, es_siocoutq(self->fd),
+				       es_fionread(self->peer));
+			}
+		}
+		EXPECT_GE(8 * (sent / unit + 1), records);
+	}
+}
+
+TEST_F(numbers, each_byte_around_the_turn_is_told_to_both_ends)
+{
+	int in = epoll_create1(EPOLL_CLOEXEC), i;
+	struct epoll_state st, got;
+
+	ASSERT_LE(0, in);
+	CONNECT_AHEAD(3, 0);
+	REGISTER(EPOLLOUT, &st);
+	ASSERT_EQ(0, es_add(in, self->peer,
+			    EPOLLIN | EPOLLRDHUP | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(in, &got, 0));
+	for (i = 1; i <= 6; i++) {
+		ASSERT_EQ(1, es_write(self->fd, 1));
+		TCP_SETTLE();
+		ASSERT_EQ(4, es_next(self->ep, &st));
+		EXPECT_EQ(0, st.outq);
+		EXPECT_EQ(i, st.seq);
+		EXPECT_EQ(0, es_pending(self->ep));
+		ASSERT_EQ(4, es_next(in, &got));
+		EXPECT_EQ(EPOLLSTATE | EPOLLIN, got.events);
+		EXPECT_EQ(i % 2 ? 1 : 2, got.rcv);
+		EXPECT_EQ(i, got.seq);
+		if (i % 2 == 0)
+			ASSERT_EQ(2, es_read(self->peer, 100));
+		EXPECT_EQ(0, es_pending(in));
+	}
+	close(in);
+}
+
+/* The end takes a number as well: the last before the turn, the first, ... */
+TEST_F(numbers, an_end_of_file_at_the_turn_counts_no_byte)
+{
+	const uint32_t events = EPOLLIN | EPOLLRDHUP;
+	struct epoll_state st;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		CONNECT_AHEAD(2, 0);
+		ASSERT_EQ(0, es_add(self->ep, self->peer, events | EPOLLSTATE));
+		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+		EXPECT_EQ(EPOLLSTATE, st.events);
+		EXPECT_EQ(0, st.rcv);
+		if (i)
+			ASSERT_EQ(i, es_write(self->fd, i));
+		ASSERT_EQ(0, shutdown(self->fd, SHUT_WR));
+		ASSERT_TRUE(es_until(es_tcp_state(self->peer) ==
+				     ES_TCP_CLOSE_WAIT));
+		ASSERT_EQ(4, es_next(self->ep, &st));
+		EXPECT_EQ(EPOLLSTATE | events, st.events);
+		EXPECT_EQ(i, st.rcv);
+		EXPECT_EQ(0, es_pending(self->ep));
+		if (i)
+			ASSERT_EQ(i, es_read(self->peer, 100));
+		ASSERT_EQ(4, es_sample(self->ep, self->peer, events, &st));
+		EXPECT_EQ(EPOLLSTATE | events, st.events);
+		EXPECT_EQ(0, st.rcv);
+		ASSERT_EQ(0, es_read(self->peer, 100));
+	}
 }
 
 /* Sockets that are not, or not yet, connected. */
@@ -712,26 +1122,33 @@ TEST_F(unconnected, each_connect_that_is_refused_is_told)
 	}
 }
 
+/*
+ * self->lfd takes data that comes with a SYN.  How is a setting of the network
+ * namespace: take a new one.
+ */
+#define FASTOPEN_LISTEN(setting)					\
+do {									\
+	ES_REQUIRE_ROOT();						\
+	if (es_new_netns())						\
+		SKIP(return, "no network namespaces");			\
+	if (es_write_file("/proc/sys/net/ipv4/tcp_fastopen", setting))	\
+		SKIP(return, "no TCP Fast Open");			\
+	close(self->lfd);						\
+	self->lfd = es_tcp_listen(&(struct es_tcp_opts){		\
+				  .family = variant->family }, -1,	\
+				  &self->ss);				\
+	if (self->lfd < 0)						\
+		SKIP(return, "no such address in a new namespace");	\
+	ASSERT_EQ(0, es_set_opt(self->lfd, IPPROTO_TCP, TCP_FASTOPEN, 8)); \
+	ASSERT_EQ(0, listen(self->lfd, 8));				\
+} while (0)
+
 TEST_F(unconnected, fast_open_tells_the_room_of_the_syn)
 {
 	int client, server, i, err;
 	struct epoll_state st;
-	char sysctl[] = "3";
 
-	ES_REQUIRE_ROOT();
-	/* The setting is one of the network namespace: take a new one. */
-	if (es_new_netns())
-		SKIP(return, "no network namespaces");
-	if (es_write_file("/proc/sys/net/ipv4/tcp_fastopen", sysctl))
-		SKIP(return, "no TCP Fast Open");
-	close(self->lfd);
-	self->lfd = es_tcp_listen(&(struct es_tcp_opts){
-				  .family = variant->family }, -1, &self->ss);
-	if (self->lfd < 0)
-		SKIP(return, "no such address in a new namespace");
-	ASSERT_EQ(0, es_set_opt(self->lfd, IPPROTO_TCP, TCP_FASTOPEN, 8));
-	ASSERT_EQ(0, listen(self->lfd, 8));
-
+	FASTOPEN_LISTEN("3");
 	/* The first connection fetches the cookie, the second uses it. */
 	for (i = 0; i < 2; i++) {
 		client = socket(variant->family,
@@ -766,6 +1183,59 @@ TEST_F(unconnected, fast_open_tells_the_room_of_the_syn)
 		if (err && i)
 			SKIP(return, "Fast Open did not come about");
 	}
+}
+
+/* SIOCINQ says 0 until the handshake is over, but a read returns it. */
+TEST_F(unconnected, what_came_with_a_syn_counts_before_the_handshake_is_over)
+{
+	const socklen_t len = variant->family == AF_INET6 ?
+		sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	struct epoll_state st;
+	int client, server;
+
+	/* 0x207: data with a SYN is sent and taken without a cookie. */
+	FASTOPEN_LISTEN("519");
+	client = socket(variant->family,
+			SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ASSERT_LE(0, client);
+	/* It hears of no answer, and acknowledges none. */
+	ASSERT_EQ(0, es_deaf(client, true));
+	ASSERT_EQ(300, sendto(client, es_buf(), 300, MSG_FASTOPEN,
+			      (struct sockaddr *)&self->ss, len));
+	ASSERT_TRUE(es_until(es_polls(self->lfd, POLLIN)));
+	server = accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	ASSERT_LE(0, server);
+	ASSERT_EQ(ES_TCP_SYN_RECV, es_tcp_state(server));
+
+	ASSERT_EQ(0, es_set_buf(server, true, 65536));
+	ASSERT_EQ(0, es_add(self->ep, server, ES_IO | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLIN | EPOLLOUT, st.events);
+	EXPECT_EQ(300, st.rcv);
+	EXPECT_EQ(0, st.outq);
+	EXPECT_EQ(0, es_fionread(server));
+	/* It may be answered as well. */
+	EXPECT_LT(0, st.snd);
+	EXPECT_EQ(st.snd, es_write(server, st.snd));
+	ASSERT_EQ(100, es_read(server, 100));
+	EXPECT_EQ(0, es_pending(self->ep));
+	ASSERT_EQ(4, es_sample(self->ep, server, ES_IO, &st));
+	EXPECT_EQ(200, st.rcv);
+	ASSERT_EQ(ES_TCP_SYN_RECV, es_tcp_state(server));
+
+	/* The answer to the SYN is sent again, a second later. */
+	ASSERT_EQ(0, es_deaf(client, false));
+	ASSERT_TRUE(es_until(es_tcp_state(server) == ES_TCP_ESTABLISHED));
+	EXPECT_EQ(200, es_fionread(server));
+	ASSERT_EQ(50, es_write(client, 50));
+	do {
+		ASSERT_EQ(4, es_next(self->ep, &st));
+	} while (st.rcv == 200);
+	EXPECT_TRUE(st.events & EPOLLIN);
+	EXPECT_EQ(250, st.rcv);
+	EXPECT_EQ(250, es_read(server, 8000));
+	close(client);
+	close(server);
 }
 
 TEST_F(unconnected, a_listening_socket_counts_who_waits_to_be_accepted)
