@@ -41,14 +41,14 @@
 #include <uapi/linux/signalfd.h>
 
 /*
- * Any number of items, @in to be read by one call and @out to be written.
- * @wanted: events that there are and that were asked for.
+ * @rcv and @snd: what one call reads and writes.  @events: what there is, news
+ * if it is what @wait asks for.
  */
-static void fixed_poll_fill(struct poll_state *ps, u32 in, u32 out, u32 msgs,
-			    __poll_t wanted)
+static void fixed_poll_fill(struct poll_state *ps, const poll_table *wait,
+			    __poll_t events, u32 rcv, u32 snd, u32 msgs)
 {
-	ps->rcv = in;
-	ps->snd = out;
+	ps->rcv = rcv;
+	ps->snd = snd;
 	ps->outq = 0;
 	ps->msgs = msgs;
 	ps->error = 0;
@@ -56,7 +56,8 @@ static void fixed_poll_fill(struct poll_state *ps, u32 in, u32 out, u32 msgs,
 	ps->out_pos = 0;
 	ps->out_step = 0;
 	/* Counted, with counters that never move: this wake-up is no news. */
-	ps->kind = wanted ? POLL_STATE_UNCOUNTED : POLL_STATE_COUNTED;
+	ps->kind = events & poll_requested_events(wait) ? POLL_STATE_UNCOUNTED :
+							   POLL_STATE_COUNTED;
 }
 
 /**
@@ -73,9 +74,8 @@ __poll_t fixed_poll_state(struct file *file, poll_table *wait, u32 size)
 	struct poll_state *ps = poll_table_take_state(wait);
 	__poll_t events = vfs_poll(file, wait);
 
-	fixed_poll_fill(ps, events & EPOLLIN ? size : 0,
-			events & EPOLLOUT ? size : 0, 0,
-			events & poll_requested_events(wait));
+	fixed_poll_fill(ps, wait, events, events & EPOLLIN ? size : 0,
+			events & EPOLLOUT ? size : 0, 0);
 	return events;
 }
 
@@ -96,10 +96,9 @@ __poll_t eventfd_poll_state(struct file *file, poll_table *wait,
 	__poll_t events = vfs_poll(file, wait);
 	u64 tokens = flags & EFD_SEMAPHORE ? READ_ONCE(*count) : 0;
 
-	fixed_poll_fill(ps, events & EPOLLIN ? sizeof(*count) : 0,
+	fixed_poll_fill(ps, wait, events, events & EPOLLIN ? sizeof(*count) : 0,
 			events & EPOLLOUT ? sizeof(*count) : 0,
-			min_t(u64, tokens, U32_MAX),
-			events & poll_requested_events(wait));
+			min_t(u64, tokens, U32_MAX));
 	return events;
 }
 
@@ -162,7 +161,7 @@ __poll_t signalfd_poll_state(struct file *file, poll_table *wait,
 	spin_unlock_irq(&sighand->siglock);
 
 	events = n ? EPOLLIN : 0;
-	fixed_poll_fill(ps, n * sizeof(struct signalfd_siginfo), 0, n,
-			events & poll_requested_events(wait));
+	fixed_poll_fill(ps, wait, events, n * sizeof(struct signalfd_siginfo),
+			0, n);
 	return events;
 }

@@ -10,13 +10,13 @@
 #include <linux/poll.h>
 #include <linux/tcp.h>
 #include <net/sock.h>
+#include <net/sock_poll_state.h>
 
 #ifdef CONFIG_EPOLLSTATE
 
 __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 			poll_table *wait);
 bool __tcp_poll_state_due(struct sock *sk);
-void tcp_poll_state_wake(struct sock *sk);
 bool tcp_poll_state_promised(const struct sock *sk);
 
 /* A write found no room, or no memory: the next sample is news. Socket lock. */
@@ -78,10 +78,6 @@ static inline __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 static inline bool tcp_poll_state_due(struct sock *sk)
 {
 	return false;
-}
-
-static inline void tcp_poll_state_wake(struct sock *sk)
-{
 }
 
 static inline bool tcp_poll_state_promised(const struct sock *sk)

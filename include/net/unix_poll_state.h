@@ -10,13 +10,12 @@
 #include <linux/poll.h>
 #include <linux/skbuff.h>
 #include <net/af_unix.h>
+#include <net/sock_poll_state.h>
 
 #ifdef CONFIG_EPOLLSTATE
 
 __poll_t unix_poll_state(struct file *file, struct socket *sock,
 			 poll_table *wait);
-
-void unix_poll_state_connected(struct sock *sk);
 
 /* In net/unix/af_unix.c; not every kernel has this in <net/af_unix.h>. */
 long unix_inq_len(struct sock *sk);
@@ -57,7 +56,7 @@ static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
 					   const struct sk_buff *skb)
 {
 	unix_poll_state_queued(other, skb);
-	unix_poll_state_connected(sk);
+	sock_poll_state_wake(sk);
 }
 
 /* The receive queue of @u's peer was full, and is not any more. */

@@ -111,6 +111,11 @@
  *
  * Two epolls that arm at the same time may leave the later of their two bases;
  * the one that loses is told up to a step late, or when the queue runs empty.
+ *
+ * A write that was refused within a promise takes it back (poll_promise is 0),
+ * and the first sample to see that is news.  What another epoll is told after it
+ * is what leaves the queue; a refusal with nothing queued (no memory) is not
+ * among that.
  */
 #include <linux/tcp.h>
 #include <net/inet_connection_sock.h>
@@ -187,7 +192,7 @@ static bool tcp_space_is_news(const struct sock *sk, u32 base, u32 step)
  *
  * Context: socket lock held; softirq or process.
  * Return: true if so; SOCK_POLL_STATE is then cleared, and the caller has to
- * call tcp_poll_state_wake().
+ * call sock_poll_state_wake().
  */
 bool __tcp_poll_state_due(struct sock *sk)
 {
@@ -199,28 +204,6 @@ bool __tcp_poll_state_due(struct sock *sk)
 
 	clear_bit(SOCK_POLL_STATE, &sk->sk_socket->flags);
 	return true;
-}
-
-/**
- * tcp_poll_state_wake - wake the EPOLLSTATE registrations of a socket
- * @sk: the socket
- *
- * Nobody else asked for EPOLLSTATE, so no other poller that looks at what it is
- * woken with sees it: not poll(2), not other epoll registrations, not io_uring.
- * A task asleep in recv(2) or send(2), and a 9p client, which do not look,
- * check their conditions and sleep on.
- *
- * Context: socket lock held; softirq or process.
- */
-void tcp_poll_state_wake(struct sock *sk)
-{
-	struct socket_wq *wq;
-
-	rcu_read_lock();
-	wq = rcu_dereference(sk->sk_wq);
-	if (skwq_has_sleeper(wq))
-		wake_up_interruptible_poll(&wq->wait, EPOLLSTATE);
-	rcu_read_unlock();
 }
 
 /*

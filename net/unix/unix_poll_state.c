@@ -270,23 +270,6 @@ static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 }
 
 /**
- * unix_poll_state_connected - tell the EPOLLSTATE registrations of @sk
- * @sk: a stream or seqpacket socket that has just got its peer
- *
- * Context: process context; a state lock may be held.
- */
-void unix_poll_state_connected(struct sock *sk)
-{
-	struct socket_wq *wq;
-
-	rcu_read_lock();
-	wq = rcu_dereference(sk->sk_wq);
-	if (skwq_has_sleeper(wq))
-		wake_up_interruptible_poll(&wq->wait, EPOLLSTATE);
-	rcu_read_unlock();
-}
-
-/**
  * unix_poll_state - ->poll of an AF_UNIX socket for an EPOLLSTATE registration
  * @file: the socket's file
  * @sock: the socket
