@@ -24,6 +24,16 @@
 #define SLOTS		(4 * EPOLL_STATE_SLOTS)
 #define HANGUP		(EPOLLRDHUP | EPOLLHUP)
 
+/*
+ * How the records that the waiter takes are numbered.  MOD and EPOLLONESHOT
+ * change nothing of it, a MOD that drops and one that adds EPOLLSTATE do.
+ */
+enum numbers {
+	SHARED,		/* not known: others take some, or there are two files */
+	NUMBERED,	/* from 0 on, each one more than the last */
+	RESTARTED,	/* the same, and from 0 again at any time */
+};
+
 /* What the threads of a test share. */
 struct race {
 	const struct es_type *type;
@@ -33,13 +43,16 @@ struct race {
 	bool over;
 	pthread_barrier_t start;
 	/* Told to the only waiter, which is one of the threads. */
-	uint32_t records;
+	enum numbers numbers;
+	uint32_t records;		/* of this registration */
 	uint32_t events;		/* of the last one */
 	uint32_t error;
 	uint32_t amount;		/* readable, in messages if it has such */
 	unsigned int signals;
-	/* Anything that must never be. */
+	/* Anything that must never be, and the first of it. */
 	int faults;
+	const char *what;
+	long value;
 	/* Threads, to be joined by es_halt() */
 	pthread_t th[THREADS];
 	int threads;
@@ -84,9 +97,12 @@ static void es_put(uint32_t *p, uint32_t v)
 	__atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
-static void es_fault(struct race *r)
+static void es_fault(struct race *r, const char *what, long value)
 {
-	__atomic_add_fetch(&r->faults, 1, __ATOMIC_RELAXED);
+	if (__atomic_fetch_add(&r->faults, 1, __ATOMIC_RELAXED))
+		return;
+	r->what = what;
+	r->value = value;
 }
 
 static int es_start(struct race *r, void *(*fn)(void *))
@@ -132,7 +148,20 @@ static void *es_sender(void *arg)
 	return NULL;
 }
 
-/* A record is whole, an ordinary event is not torn out of one. */
+/* The number of the record that comes next. */
+static void es_count(struct race *r, uint32_t seq)
+{
+	if (r->numbers == RESTARTED && !seq)
+		es_put(&r->records, 0);
+	if (r->numbers != SHARED && seq != r->records)
+		es_fault(r, "a number off by", (int)(seq - r->records));
+	es_put(&r->records, r->records + 1);
+}
+
+/*
+ * A record is whole and has the next number, an ordinary event is not torn out
+ * of one.
+ */
 static void es_look(struct race *r, const struct epoll_event *slots, int n)
 {
 	const struct epoll_state *st;
@@ -140,20 +169,22 @@ static void es_look(struct race *r, const struct epoll_event *slots, int n)
 
 	for (i = 0; i < n; i = epollstate_next(slots, n, i)) {
 		if (!slots[i].events || slots[i].data.u64 != ES_COOKIE)
-			es_fault(r);
+			es_fault(r, "no event, with events", slots[i].events);
 		st = epollstate_record(&slots[i]);
 		if (!st)
 			continue;
-		if (n - i < EPOLL_STATE_SLOTS)
-			es_fault(r);
-		for (k = 1; k < EPOLL_STATE_SLOTS && i + k < n; k++) {
+		if (n - i < EPOLL_STATE_SLOTS) {
+			es_fault(r, "half a record, slots", n - i);
+			return;
+		}
+		for (k = 1; k < EPOLL_STATE_SLOTS; k++) {
 			if (slots[i + k].events)
-				es_fault(r);
+				es_fault(r, "events in slot", k);
 		}
 		es_put(&r->amount, r->type->messages ? st->msgs : st->rcv);
 		es_put(&r->error, st->error);
 		es_put(&r->events, st->events);
-		es_put(&r->records, r->records + 1);
+		es_count(r, st->seq);
 	}
 }
 
@@ -169,21 +200,23 @@ static void *es_waiter(void *arg)
 		if (n > 0)
 			es_look(r, slots, n);
 		else if (n < 0 && errno != EINTR && errno != EBADF)
-			es_fault(r);
+			es_fault(r, "epoll_wait", errno);
 	}
 	return NULL;
 }
 
-/* A new baseline, again and again. */
+/* A new baseline, again and again; every other one disables what it tells. */
 static void *es_modder(void *arg)
 {
+	uint32_t events = ES_IO | EPOLLSTATE;
 	struct race *r = arg;
 	int err;
 
 	while (!es_over(r)) {
-		err = es_mod(r->ep, r->fd, ES_IO | EPOLLSTATE);
+		events ^= EPOLLONESHOT;
+		err = es_mod(r->ep, r->fd, events);
 		if (err && err != -ENOENT)
-			es_fault(r);
+			es_fault(r, "MOD", err);
 	}
 	return NULL;
 }
@@ -205,6 +238,7 @@ static void *es_modder(void *arg)
 	ASSERT_LE(0, r.ep);						\
 	ASSERT_LE(0, mute)
 
+/* The beginning of a round: nobody was told anything of these. */
 #define NEW_PAIR(r, end)						\
 do {									\
 	int __sv[2];							\
@@ -212,6 +246,9 @@ do {									\
 	ASSERT_EQ(0, (r)->type->pair(__sv));				\
 	(r)->fd = __sv[end];						\
 	(r)->peer = __sv[!(end)];					\
+	(r)->records = 0;						\
+	(r)->events = 0;						\
+	(r)->error = 0;							\
 } while (0)
 
 #define ADD(r)								\
@@ -222,7 +259,9 @@ do {									\
 /* The end of each: nothing was wrong, and no watch is left. */
 #define FINISH(r)							\
 do {									\
-	EXPECT_EQ(0, (r)->faults);					\
+	EXPECT_EQ(0, (r)->faults) {					\
+		TH_LOG("first: %s %ld", (r)->what, (r)->value);		\
+	}								\
 	EXPECT_TRUE(es_watches_back((r)->ep, mute));			\
 	close((r)->ep);							\
 	close(mute);							\
@@ -240,6 +279,7 @@ TEST_F_TIMEOUT(race, registering_changing_and_dropping_under_traffic,
 	struct epoll_state st;
 
 	RACE(r);
+	r.numbers = RESTARTED;
 	START(&r, es_traffic);
 	START(&r, es_waiter);
 	while (es_another(&rounds)) {
@@ -277,13 +317,13 @@ static void *es_rival(void *arg)
 	while (!es_over(r)) {
 		err = es_add(r->ep, r->fd, masks[i++ % 4]);
 		if (err && err != -EEXIST)
-			es_fault(r);
+			es_fault(r, "ADD", err);
 		err = es_mod(r->ep, r->fd, masks[i++ % 4]);
 		if (err && err != -ENOENT)
-			es_fault(r);
+			es_fault(r, "MOD", err);
 		err = es_ctl(r->ep, EPOLL_CTL_DEL, r->fd, 0, 0);
 		if (err && err != -ENOENT)
-			es_fault(r);
+			es_fault(r, "DEL", err);
 		__atomic_add_fetch(&r->signals, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
@@ -294,6 +334,7 @@ TEST_F_TIMEOUT(race, two_threads_register_and_drop_the_same_file, ES_TIMEOUT)
 	struct rounds rounds = es_rounds();
 
 	RACE(r);
+	r.numbers = RESTARTED;
 	START(&r, es_traffic);
 	START(&r, es_rival);
 	START(&r, es_rival);
@@ -318,6 +359,7 @@ TEST_F_TIMEOUT(race, the_file_goes_under_traffic_and_waiters, ES_TIMEOUT)
 	int copy;
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	while (es_another(&rounds)) {
 		NEW_PAIR(&r, rounds.done & 1 ? RECEIVER : SENDER);
 		/* A file that is only written to cannot be polled. */
@@ -379,6 +421,7 @@ TEST_F_TIMEOUT(race, the_epoll_and_the_file_are_closed_at_once, ES_TIMEOUT)
 	int keep;
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	keep = r.ep;
 	ASSERT_EQ(0, pthread_barrier_init(&r.start, NULL, 2));
 	while (es_another(&rounds)) {
@@ -433,6 +476,7 @@ TEST_F_TIMEOUT(told, signals_during_waits_lose_nothing, ES_TIMEOUT)
 	int i;
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
 	ADD(&r);
 	START(&r, es_waiter);
@@ -550,6 +594,7 @@ TEST_F_TIMEOUT(told, fork_and_exec_beside_a_registration, ES_TIMEOUT)
 				     (variant->type->messages ? st.msgs :
 				      st.rcv) == es_total(variant->type,
 							  2 * rounds.done)));
+		/* The numbers between are those of the child, if it took one. */
 		EXPECT_LE(seq, st.seq);
 		seq = st.seq;
 	}
@@ -600,6 +645,7 @@ TEST_F_TIMEOUT(told, a_registered_file_travels_by_scm_rights, ES_TIMEOUT)
 	int mail[2];
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	while (es_another(&rounds)) {
 		ASSERT_EQ(0, es_unix_stream_pair(mail));
 		NEW_PAIR(&r, RECEIVER);
@@ -611,6 +657,7 @@ TEST_F_TIMEOUT(told, a_registered_file_travels_by_scm_rights, ES_TIMEOUT)
 		ASSERT_EQ(4, es_next(r.ep, &st));
 		EXPECT_EQ(1, st.seq);
 		EXPECT_EQ(len, st.rcv);
+		r.records = 2;
 		START(&r, es_sender);
 		START(&r, es_waiter);
 		if (rounds.done & 1) {
@@ -634,6 +681,7 @@ TEST_F_TIMEOUT(end, an_end_is_told_however_it_falls, ES_TIMEOUT)
 	struct rounds rounds = es_rounds();
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	while (es_another(&rounds)) {
 		NEW_PAIR(&r, RECEIVER);
 		ADD(&r);
@@ -648,7 +696,6 @@ TEST_F_TIMEOUT(end, an_end_is_told_however_it_falls, ES_TIMEOUT)
 			TH_LOG("last told: %#x", r.events);
 		}
 		es_halt(&r);
-		r.events = 0;
 		close(r.fd);
 		if (r.peer >= 0)
 			close(r.peer);
@@ -677,7 +724,7 @@ TEST_F_TIMEOUT(room, a_writer_within_its_credit_against_a_reader, ES_TIMEOUT)
 	const size_t total = variant->type->volume / 8;
 	struct rounds rounds = es_rounds();
 	struct es_rnd rnd = es_seed();
-	uint32_t credit = 0, n;
+	uint32_t credit = 0, seq = 0, n;
 	struct epoll_state st;
 	size_t sent = 0;
 
@@ -690,6 +737,7 @@ TEST_F_TIMEOUT(room, a_writer_within_its_credit_against_a_reader, ES_TIMEOUT)
 			ASSERT_EQ(4, es_next(r.ep, &st)) {
 				TH_LOG("stalled, %zu bytes sent", sent);
 			}
+			ASSERT_EQ(seq++, st.seq);
 			credit = st.snd;
 		}
 		n = es_len(variant->type, es_rnd_upto(&rnd, 100000));
@@ -699,8 +747,10 @@ TEST_F_TIMEOUT(room, a_writer_within_its_credit_against_a_reader, ES_TIMEOUT)
 		sent += n;
 		/* Where the promise is of one write, there is no rest of it. */
 		credit = variant->type->per_byte ? credit - n : 0;
-		if (es_wait(r.ep, &st, 0) == 4)
+		if (es_wait(r.ep, &st, 0) == 4) {
+			ASSERT_EQ(seq++, st.seq);
 			credit = st.snd;
+		}
 	}
 	es_halt(&r);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
@@ -716,7 +766,7 @@ TEST_F_TIMEOUT(room, that_the_queue_ran_empty_is_told_however_it_falls,
 {
 	struct rounds rounds = es_rounds();
 	struct epoll_state st;
-	uint32_t piece;
+	uint32_t piece, seq = 0;
 	int i;
 
 	RACE(r);
@@ -725,6 +775,7 @@ TEST_F_TIMEOUT(room, that_the_queue_ran_empty_is_told_however_it_falls,
 	ADD(&r);
 	START(&r, es_reader);
 	ASSERT_EQ(4, es_next(r.ep, &st));
+	ASSERT_EQ(seq++, st.seq);
 	rounds.most *= 100;
 	while (es_another(&rounds)) {
 		piece = st.snd / (1 + rounds.done % 5);
@@ -741,6 +792,7 @@ TEST_F_TIMEOUT(room, that_the_queue_ran_empty_is_told_however_it_falls,
 			ASSERT_EQ(4, es_next(r.ep, &st)) {
 				TH_LOG("round %d: not told", rounds.done);
 			}
+			ASSERT_EQ(seq++, st.seq);
 		} while (st.outq || !st.snd);
 	}
 	es_halt(&r);
@@ -782,6 +834,7 @@ TEST_F_TIMEOUT(tcp, a_reset_is_told_with_its_error_however_it_falls, ES_TIMEOUT)
 	struct rounds rounds = es_rounds();
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	while (es_another(&rounds)) {
 		NEW_PAIR(&r, RECEIVER);
 		ADD(&r);
@@ -800,8 +853,6 @@ TEST_F_TIMEOUT(tcp, a_reset_is_told_with_its_error_however_it_falls, ES_TIMEOUT)
 		es_halt(&r);
 		EXPECT_EQ(EPOLLERR, r.events & EPOLLERR);
 		EXPECT_EQ(ECONNRESET, r.error);
-		r.events = 0;
-		r.error = 0;
 		close(r.fd);
 	}
 	FINISH(&r);
@@ -816,12 +867,15 @@ static void *es_asker(void *arg)
 	struct epoll_state st;
 
 	while (!es_over(r)) {
-		if (es_mod(r->ep, r->fd, ES_IO | EPOLLSTATE) ||
-		    es_wait(r->ep, &st, 0) != EPOLL_STATE_SLOTS ||
-		    st.rcv > SENT)
-			es_fault(r);
-		if (st.events & EPOLLRDHUP && st.rcv != SENT)
-			es_fault(r);
+		const int n = es_sample(r->ep, r->fd, ES_IO, &st);
+
+		if (n != EPOLL_STATE_SLOTS) {
+			es_fault(r, "slots of a baseline", n);
+			continue;
+		}
+		if (st.rcv > SENT || (st.events & EPOLLRDHUP && st.rcv != SENT))
+			es_fault(r, "rcv", st.rcv);
+		es_count(r, st.seq);
 		es_put(&r->events, st.events);
 	}
 	return NULL;
@@ -833,11 +887,11 @@ TEST_F_TIMEOUT(tcp, an_end_is_no_byte_and_not_before_the_last_one, ES_TIMEOUT)
 	struct rounds rounds = es_rounds();
 
 	RACE(r);
+	r.numbers = NUMBERED;
 	rounds.most *= 100;
 	while (es_another(&rounds) && !r.faults) {
 		NEW_PAIR(&r, RECEIVER);
 		ADD(&r);
-		r.events = 0;
 		START(&r, es_asker);
 		EXPECT_TRUE(es_soon(es_get(&r.events)));
 		ASSERT_EQ(SENT, es_write(r.peer, SENT));
@@ -856,6 +910,8 @@ TEST_F_TIMEOUT(tcp, r10_tls_is_attached_under_traffic_and_waiters, ES_TIMEOUT)
 	struct epoll_state st;
 
 	RACE(r);
+	/* After the last record there are ordinary events, without a number. */
+	r.numbers = NUMBERED;
 	while (es_another(&rounds)) {
 		NEW_PAIR(&r, RECEIVER);
 		ADD(&r);
