@@ -5,8 +5,8 @@
  *
  * None of these tests looks for a certain interleaving.  Each has an invariant
  * that holds in all of them: a record is whole, records are numbered without a
- * gap, what comes last tells all there is, an end is told, and every watch is
- * given back.
+ * gap, what comes last tells all there is, an end is told, and every watch and
+ * all memory is given back.
  *
  *	EPOLLSTATE_ROUNDS=N	so many rounds per test, however long they take
  *
@@ -53,6 +53,7 @@ struct race {
 	int faults;
 	const char *what;
 	long value;
+	struct es_memory memory;	/* before the test */
 	/* Threads, to be joined by es_halt() */
 	pthread_t th[THREADS];
 	int threads;
@@ -236,7 +237,8 @@ static void *es_modder(void *arg)
 	es_drain(r.fd);							\
 	r.ep = es_other_epoll();					\
 	ASSERT_LE(0, r.ep);						\
-	ASSERT_LE(0, mute)
+	ASSERT_LE(0, mute);						\
+	r.memory = es_memory()
 
 /* The beginning of a round: nobody was told anything of these. */
 #define NEW_PAIR(r, end)						\
@@ -256,15 +258,24 @@ do {									\
 
 #define START(r, fn)	ASSERT_EQ(0, es_start(r, fn))
 
-/* The end of each: nothing was wrong, and no watch is left. */
-#define FINISH(r)							\
+/*
+ * The end of each: nothing was wrong, no watch is left, and no memory of that
+ * many registrations.
+ */
+#define FINISH(r, registrations)					\
 do {									\
+	const char *__left;						\
+									\
 	EXPECT_EQ(0, (r)->faults) {					\
 		TH_LOG("first: %s %ld", (r)->what, (r)->value);		\
 	}								\
 	EXPECT_TRUE(es_watches_back((r)->ep, mute));			\
 	close((r)->ep);							\
 	close(mute);							\
+	__left = es_memory_left(&(r)->memory, registrations);		\
+	EXPECT_TRUE(!__left) {						\
+		TH_LOG("objects of %s are left", __left);		\
+	}								\
 } while (0)
 
 ES_FIXTURE(race, RECEIVER, ALL)
@@ -301,7 +312,7 @@ TEST_F_TIMEOUT(race, registering_changing_and_dropping_under_traffic,
 	EXPECT_EQ(0, st.seq);
 	EXPECT_EQ(variant->type->rcv(r.fd), st.rcv);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 /* Two that do not know of each other, on one registration. */
@@ -349,7 +360,7 @@ TEST_F_TIMEOUT(race, two_threads_register_and_drop_the_same_file, ES_TIMEOUT)
 	es_halt(&r);
 	es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0);
 	EXPECT_EQ(0, es_pending(r.ep));
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 /* The ways in which a registered file goes, under all that uses it. */
@@ -402,7 +413,7 @@ TEST_F_TIMEOUT(race, the_file_goes_under_traffic_and_waiters, ES_TIMEOUT)
 		/* A pair that is one file has had its last one here. */
 		ASSERT_EQ(0, es_pending(r.ep));
 	}
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 static void *es_close_epoll(void *arg)
@@ -440,7 +451,7 @@ TEST_F_TIMEOUT(race, the_epoll_and_the_file_are_closed_at_once, ES_TIMEOUT)
 	}
 	pthread_barrier_destroy(&r.start);
 	r.ep = keep;
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 static void es_handler(int sig)
@@ -497,7 +508,7 @@ TEST_F_TIMEOUT(told, signals_during_waits_lose_nothing, ES_TIMEOUT)
 	ASSERT_EQ(4, es_wait(r.ep, &st, 0));
 	EXPECT_EQ(r.records, st.seq);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
-	FINISH(&r);
+	FINISH(&r, 1);
 }
 
 /* One socket, an epoll for each of many threads: each is told everything. */
@@ -553,7 +564,7 @@ TEST_F_TIMEOUT(told, many_epolls_on_one_file_are_each_told_all, ES_TIMEOUT)
 		EXPECT_TRUE(l[i].ok);
 		close(l[i].ep);
 	}
-	FINISH(&r);
+	FINISH(&r, ARRAY_SIZE(l));
 }
 
 /* A child that waits, and one that becomes another program, change nothing. */
@@ -599,7 +610,7 @@ TEST_F_TIMEOUT(told, fork_and_exec_beside_a_registration, ES_TIMEOUT)
 		seq = st.seq;
 	}
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
-	FINISH(&r);
+	FINISH(&r, 1);
 }
 
 /* Pass @fd on to @to, through a UNIX socket; SCM_RIGHTS. */
@@ -672,7 +683,7 @@ TEST_F_TIMEOUT(told, a_registered_file_travels_by_scm_rights, ES_TIMEOUT)
 		close(r.peer);
 		ASSERT_EQ(0, es_pending(r.ep));
 	}
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 /* With new baselines, a waiter and data all the while. */
@@ -700,7 +711,7 @@ TEST_F_TIMEOUT(end, an_end_is_told_however_it_falls, ES_TIMEOUT)
 		if (r.peer >= 0)
 			close(r.peer);
 	}
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 /*
@@ -754,7 +765,7 @@ TEST_F_TIMEOUT(room, a_writer_within_its_credit_against_a_reader, ES_TIMEOUT)
 	}
 	es_halt(&r);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
-	FINISH(&r);
+	FINISH(&r, 1);
 }
 
 /*
@@ -797,7 +808,7 @@ TEST_F_TIMEOUT(room, that_the_queue_ran_empty_is_told_however_it_falls,
 	}
 	es_halt(&r);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
-	FINISH(&r);
+	FINISH(&r, 1);
 }
 
 /* TCP alone: the peer resets, or something else takes the socket over. */
@@ -855,7 +866,7 @@ TEST_F_TIMEOUT(tcp, a_reset_is_told_with_its_error_however_it_falls, ES_TIMEOUT)
 		EXPECT_EQ(ECONNRESET, r.error);
 		close(r.fd);
 	}
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 /* Asks again and again; nobody reads. */
@@ -901,7 +912,7 @@ TEST_F_TIMEOUT(tcp, an_end_is_no_byte_and_not_before_the_last_one, ES_TIMEOUT)
 		close(r.fd);
 		close(r.peer);
 	}
-	FINISH(&r);
+	FINISH(&r, rounds.done);
 }
 
 TEST_F_TIMEOUT(tcp, r10_tls_is_attached_under_traffic_and_waiters, ES_TIMEOUT)
@@ -935,7 +946,72 @@ TEST_F_TIMEOUT(tcp, r10_tls_is_attached_under_traffic_and_waiters, ES_TIMEOUT)
 		close(r.fd);
 		close(r.peer);
 	}
-	FINISH(&r);
+	FINISH(&r, rounds.done);
+}
+
+/*
+ * Behind all of the above: memory in numbers.  An epitem is freed seconds after
+ * its registration has gone, so that it is waited for only here.  Then there
+ * are no more of them than registrations, of anybody.
+ */
+FIXTURE(slabs)
+{
+	struct es_memory before;
+	long items;
+	int ep;
+	int fds[64];
+};
+
+FIXTURE_SETUP(slabs)
+{
+	ES_REQUIRE_KERNEL();
+	ES_REQUIRE_ROOT();
+	self->before = es_memory();
+	self->items = es_slab_count(ES_EPI_SLAB);
+	if (self->items == -EBUSY && self->before.pwq < 0)
+		SKIP(return, "slab caches are merged: boot with slab_nomerge");
+	if (self->items < 0 && self->before.pwq < 0)
+		SKIP(return, "no count of objects here: CONFIG_SLUB_DEBUG");
+	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, self->ep);
+}
+
+FIXTURE_TEARDOWN(slabs)
+{
+}
+
+TEST_F_TIMEOUT(slabs, hold_as_many_objects_as_there_are_registrations,
+	       ES_TIMEOUT)
+{
+	const long n = ARRAY_SIZE(self->fds);
+	const char *left;
+	long i;
+
+	/* What is not seen to grow says nothing when it does not. */
+	for (i = 0; i < n; i++) {
+		self->fds[i] = eventfd(0, EFD_CLOEXEC);
+		ASSERT_EQ(0, es_add(self->ep, self->fds[i],
+				    EPOLLIN | EPOLLSTATE));
+	}
+	EXPECT_LE(n, es_registrations());
+	if (self->items >= 0)
+		EXPECT_LE(n, es_slab_count(ES_EPI_SLAB));
+	if (self->before.pwq >= 0)
+		EXPECT_LE(self->before.pwq + n, es_slab_count(ES_PWQ_SLAB));
+	if (self->before.state >= 0)
+		EXPECT_LT(self->before.state + n - ES_STATE_NOISE,
+			  es_slab_count(ES_STATE_SLAB));
+
+	for (i = 0; i < n; i++)
+		close(self->fds[i]);
+	left = es_memory_left(&self->before, n);
+	EXPECT_TRUE(!left) {
+		TH_LOG("objects of %s are left", left);
+	}
+	if (self->items >= 0)
+		EXPECT_TRUE(es_until(es_slab_count(ES_EPI_SLAB) <=
+				     es_registrations()));
+	close(self->ep);
 }
 
 TEST_HARNESS_MAIN
