@@ -40,8 +40,10 @@ struct race {
 	int ep;
 	int fd;				/* the end that is registered */
 	int peer;
+	int end;			/* which of a pair that is */
 	bool over;
-	pthread_barrier_t start;
+	int met;			/* threads, in es_meet() */
+	uint32_t late;			/* how long the epoll lives on then */
 	/* Told to the only waiter, which is one of the threads. */
 	enum numbers numbers;
 	uint32_t records;		/* of this registration */
@@ -61,23 +63,31 @@ struct race {
 
 /* Rounds of a test: for (rounds = es_rounds(); es_another(&rounds); ) */
 struct rounds {
-	int done, most;
+	int done, least, most;
 	uint64_t end;
 };
 
-static struct rounds es_rounds(void)
+/* A few at least of each kind, where the kinds take turns. */
+static struct rounds es_rounds_of(int kinds)
 {
 	const char *env = getenv("EPOLLSTATE_ROUNDS");
+	const int least = FEW * kinds;
 
 	return (struct rounds){
-		.most = env ? atoi(env) : ROUNDS,
+		.least = least,
+		.most = env ? atoi(env) : least > ROUNDS ? least : ROUNDS,
 		.end = env ? UINT64_MAX : es_now_ms() + 1000,
 	};
 }
 
+static struct rounds es_rounds(void)
+{
+	return es_rounds_of(1);
+}
+
 static bool es_another(struct rounds *r)
 {
-	if (r->done >= r->most || (r->done >= FEW && es_now_ms() > r->end))
+	if (r->done >= r->most || (r->done >= r->least && es_now_ms() > r->end))
 		return false;
 	r->done++;
 	return true;
@@ -120,6 +130,23 @@ static void es_halt(struct race *r)
 	r->over = false;
 }
 
+/* Two threads go on at the same moment, or one of them a little later. */
+static void es_meet(struct race *r, uint32_t late)
+{
+	int tries = 1000;
+
+	__atomic_add_fetch(&r->met, 1, __ATOMIC_ACQ_REL);
+	/* One that sleeps comes second; but the other may need the processor. */
+	while (__atomic_load_n(&r->met, __ATOMIC_ACQUIRE) % 2) {
+		if (tries-- > 0)
+			sched_yield();
+		else
+			es_pause();
+	}
+	while (late--)
+		__asm__ volatile("" ::: "memory");
+}
+
 /* Both directions, and everything is read; descriptors may go meanwhile. */
 static void *es_traffic(void *arg)
 {
@@ -145,6 +172,20 @@ static void *es_sender(void *arg)
 	while (!es_over(r)) {
 		if (es_send(r->type, r->peer, es_len(r->type, 100)) < 0)
 			sched_yield();
+	}
+	return NULL;
+}
+
+/* What the first end sends, the second one reads, whichever is registered. */
+static void *es_flow(void *arg)
+{
+	struct race *r = arg;
+	const int from = r->end == SENDER ? r->fd : r->peer;
+	const int to = r->end == SENDER ? r->peer : r->fd;
+
+	while (!es_over(r)) {
+		es_send(r->type, from, es_len(r->type, 100));
+		es_drain(to);
 	}
 	return NULL;
 }
@@ -202,6 +243,8 @@ static void *es_waiter(void *arg)
 			es_look(r, slots, n);
 		else if (n < 0 && errno != EINTR && errno != EBADF)
 			es_fault(r, "epoll_wait", errno);
+		else if (n < 0)
+			sched_yield();
 	}
 	return NULL;
 }
@@ -241,13 +284,14 @@ static void *es_modder(void *arg)
 	r.memory = es_memory()
 
 /* The beginning of a round: nobody was told anything of these. */
-#define NEW_PAIR(r, end)						\
+#define NEW_PAIR(r, which)						\
 do {									\
 	int __sv[2];							\
 									\
 	ASSERT_EQ(0, (r)->type->pair(__sv));				\
-	(r)->fd = __sv[end];						\
-	(r)->peer = __sv[!(end)];					\
+	(r)->end = which;						\
+	(r)->fd = __sv[(r)->end];					\
+	(r)->peer = __sv[!(r)->end];					\
 	(r)->records = 0;						\
 	(r)->events = 0;						\
 	(r)->error = 0;							\
@@ -420,8 +464,9 @@ static void *es_close_epoll(void *arg)
 {
 	struct race *r = arg;
 
-	pthread_barrier_wait(&r->start);
-	close(r->ep);
+	es_meet(r, r->late);
+	if (close(r->ep))
+		es_fault(r, "close", errno);
 	return NULL;
 }
 
@@ -434,7 +479,6 @@ TEST_F_TIMEOUT(race, the_epoll_and_the_file_are_closed_at_once, ES_TIMEOUT)
 	RACE(r);
 	r.numbers = NUMBERED;
 	keep = r.ep;
-	ASSERT_EQ(0, pthread_barrier_init(&r.start, NULL, 2));
 	while (es_another(&rounds)) {
 		r.ep = es_other_epoll();
 		ASSERT_LE(0, r.ep);
@@ -444,12 +488,170 @@ TEST_F_TIMEOUT(race, the_epoll_and_the_file_are_closed_at_once, ES_TIMEOUT)
 		START(&r, es_waiter);
 		if (rounds.done & 1)
 			START(&r, es_sender);
-		pthread_barrier_wait(&r.start);
+		es_meet(&r, 0);
 		close(r.fd);
 		es_halt(&r);
 		close(r.peer);
 	}
-	pthread_barrier_destroy(&r.start);
+	r.ep = keep;
+	FINISH(&r, rounds.done);
+}
+
+/* What happens to a registered file, or to its epoll, by one call. */
+enum deed {
+	/* By the epoll: it may come too late */
+	DO_ADD,			/* of another file */
+	DO_MOD,			/* to ordinary events and back */
+	DO_DEL,
+	/* By the file, whatever is of the epoll */
+	DO_DUP2,		/* over the registered descriptor */
+	DO_CLOSE,
+	DO_SHUT_PEER,
+	DO_SHUT_OWN,
+	DO_RESET,		/* by the peer */
+	DO_TLS,
+	DEEDS,
+};
+
+static const char *const es_deed[DEEDS] = {
+	[DO_ADD] = "ADD of another", [DO_MOD] = "MOD", [DO_DEL] = "DEL",
+	[DO_DUP2] = "dup2", [DO_CLOSE] = "close", [DO_SHUT_PEER] = "peer's end",
+	[DO_SHUT_OWN] = "shutdown", [DO_RESET] = "reset", [DO_TLS] = "TLS",
+};
+
+static bool es_is_socket(int fd)
+{
+	return es_int_opt(fd, SOL_SOCKET, SO_TYPE) >= 0;
+}
+
+static bool es_is_tcp(const struct es_type *t)
+{
+	return t == &es_tcp4 || t == &es_tcp6;
+}
+
+static bool es_can(const struct es_type *t, enum deed deed, bool socket,
+		   bool tls)
+{
+	switch (deed) {
+	case DO_SHUT_PEER:
+		/* Is there a peer, an open file of its own? */
+		return socket || (!t->one_file && !t->send);
+	case DO_SHUT_OWN:
+		return socket;
+	case DO_RESET:
+		return es_is_tcp(t);
+	case DO_TLS:
+		return tls;
+	default:
+		return true;
+	}
+}
+
+/* Descriptors that are closed are -1 afterwards. */
+static int es_do(struct race *r, enum deed deed, int how, int other, int mute)
+{
+	const struct linger now = { .l_onoff = 1 };
+	int err;
+
+	switch (deed) {
+	case DO_ADD:
+		return es_add(r->ep, other, ES_IO | EPOLLSTATE);
+	case DO_MOD:
+		err = es_mod(r->ep, r->fd, ES_IO | EPOLLET);
+		return err ?: es_mod(r->ep, r->fd, ES_IO | EPOLLSTATE);
+	case DO_DEL:
+		return es_ctl(r->ep, EPOLL_CTL_DEL, r->fd, 0, 0);
+	case DO_DUP2:
+		return dup2(mute, r->fd) == r->fd ? 0 : -errno;
+	case DO_CLOSE:
+		return es_shut_close(&r->fd);
+	case DO_SHUT_PEER:
+		if (!es_is_socket(r->peer))
+			return es_shut_close(&r->peer);
+		return shutdown(r->peer, SHUT_RDWR) ? -errno : 0;
+	case DO_SHUT_OWN:
+		return shutdown(r->fd, how) ? -errno : 0;
+	case DO_RESET:
+		if (setsockopt(r->peer, SOL_SOCKET, SO_LINGER, &now,
+			       sizeof(now)))
+			return -errno;
+		return es_shut_close(&r->peer);
+	case DO_TLS:
+		return es_attach_tls(r->fd);
+	default:
+		return -EINVAL;
+	}
+}
+
+/*
+ * The last descriptor of the epoll is closed at the same moment.  With a waiter
+ * inside, who has a reference, that ends it when he returns; without one, but
+ * under traffic, the close does, or whatever call it meets.
+ */
+TEST_F_TIMEOUT(race, everything_meets_a_dying_epoll, ES_TIMEOUT)
+{
+	struct rounds rounds = es_rounds_of(DEEDS);
+	const bool socket = es_is_socket(self->fd);
+	int spare[2] = { -1, -1 }, did[DEEDS] = {};
+	struct es_rnd rnd = es_seed();
+	int keep, turn, err, d;
+	bool tls = false;
+
+	RACE(r);
+	keep = r.ep;
+	if (es_is_tcp(variant->type)) {
+		NEW_PAIR(&r, RECEIVER);
+		tls = !es_attach_tls(r.fd);
+		close(r.fd);
+		close(r.peer);
+	}
+	while (es_another(&rounds)) {
+		d = rounds.done % DEEDS;
+		turn = rounds.done / DEEDS;
+		if (!es_can(variant->type, d, socket, tls))
+			continue;
+		/* A file that is only written to cannot be polled. */
+		NEW_PAIR(&r, turn & 1 && !variant->type->send ? SENDER :
+			 RECEIVER);
+		if (d == DO_ADD)
+			ASSERT_EQ(0, variant->type->pair(spare));
+		/* Another file has numbers of its own. */
+		r.numbers = d == DO_ADD ? SHARED :
+			    d == DO_MOD ? RESTARTED : NUMBERED;
+		r.ep = es_other_epoll();
+		ASSERT_LE(0, r.ep);
+		ADD(&r);
+		r.late = es_rnd_upto(&rnd, 3000);
+		START(&r, es_close_epoll);
+		START(&r, turn & 2 ? es_waiter : es_flow);
+		es_meet(&r, es_rnd_upto(&rnd, 3000));
+		err = es_do(&r, d, turn % 3, spare[RECEIVER], mute);
+		es_halt(&r);
+		EXPECT_TRUE(!err || (d <= DO_DEL && err == -EBADF)) {
+			TH_LOG("%s: %s", es_deed[d], strerror(-err));
+		}
+		did[d]++;
+		/* It is gone, with all that was registered, at once. */
+		EXPECT_EQ(-EBADF, es_pending(r.ep));
+		EXPECT_TRUE(es_watches_back(keep, mute)) {
+			TH_LOG("a watch is left after: %s", es_deed[d]);
+		}
+		if (d == DO_ADD) {
+			close(spare[0]);
+			close(spare[1]);
+		}
+		if (r.fd >= 0)
+			close(r.fd);
+		if (r.peer >= 0)
+			close(r.peer);
+	}
+	for (d = 0; d < DEEDS && rounds.done >= FEW * DEEDS; d++) {
+		if (!es_can(variant->type, d, socket, tls))
+			continue;
+		EXPECT_LE(FEW, did[d]) {
+			TH_LOG("%s", es_deed[d]);
+		}
+	}
 	r.ep = keep;
 	FINISH(&r, rounds.done);
 }
@@ -809,6 +1011,97 @@ TEST_F_TIMEOUT(room, that_the_queue_ran_empty_is_told_however_it_falls,
 	es_halt(&r);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
 	FINISH(&r, 1);
+}
+
+/* Sockets alone: their own end is shut down. */
+FIXTURE(own)
+{
+	int ep;
+	int fd;
+	int peer;
+};
+
+FIXTURE_VARIANT(own)
+{
+	const struct es_type *type;
+};
+
+FIXTURE_VARIANT_ADD(own, tcp4) { .type = &es_tcp4 };
+FIXTURE_VARIANT_ADD(own, tcp6) { .type = &es_tcp6 };
+FIXTURE_VARIANT_ADD(own, unix_stream) { .type = &es_unix_stream };
+FIXTURE_VARIANT_ADD(own, unix_seqpacket) { .type = &es_unix_seqpacket };
+FIXTURE_VARIANT_ADD(own, unix_dgram) { .type = &es_unix_dgram };
+FIXTURE_VARIANT_ADD(own, udp4) { .type = &es_udp4 };
+FIXTURE_VARIANT_ADD(own, udp6) { .type = &es_udp6 };
+FIXTURE_VARIANT_ADD(own, vsock_stream) { .type = &es_vsock_stream };
+FIXTURE_VARIANT_ADD(own, vsock_seqpacket) { .type = &es_vsock_seqpacket };
+
+FIXTURE_SETUP(own)
+{
+	int sv[2];
+
+	ES_SETUP(variant->type->pair(sv), sv, RECEIVER);
+}
+
+FIXTURE_TEARDOWN(own)
+{
+	ES_TEARDOWN();
+}
+
+/* What poll(2) says of ends, which is what a record is to say. */
+static uint32_t es_hangup(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	uint32_t events = 0;
+
+	poll(&p, 1, 0);
+	if (p.revents & POLLRDHUP)
+		events |= EPOLLRDHUP;
+	if (p.revents & POLLHUP)
+		events |= EPOLLHUP;
+	return events;
+}
+
+TEST_F_TIMEOUT(own, what_it_shuts_down_itself_is_told_however_it_falls,
+	       ES_TIMEOUT)
+{
+	static const uint32_t least[] = {
+		[SHUT_RD] = EPOLLRDHUP, [SHUT_WR] = 0, [SHUT_RDWR] = HANGUP,
+	};
+	struct rounds rounds = es_rounds_of(ARRAY_SIZE(least));
+	struct epoll_state st;
+	int how;
+
+	RACE(r);
+	r.numbers = NUMBERED;
+	while (es_another(&rounds)) {
+		how = rounds.done % ARRAY_SIZE(least);
+		NEW_PAIR(&r, RECEIVER);
+		ADD(&r);
+		START(&r, es_waiter);
+		START(&r, es_traffic);
+		if (rounds.done / ARRAY_SIZE(least) & 1)
+			START(&r, es_modder);
+		if (rounds.done & 1)
+			sched_yield();
+		ASSERT_EQ(0, shutdown(r.fd, how));
+		/* Nothing of it is to be waited for. */
+		EXPECT_EQ(least[how], es_hangup(r.fd) & least[how]);
+		EXPECT_TRUE(es_until((es_get(&r.events) & HANGUP) ==
+				     es_hangup(r.fd))) {
+			TH_LOG("%d: last told: %#x", how, r.events);
+		}
+		es_halt(&r);
+		/* The next record has the next number, and says so too. */
+		ASSERT_EQ(4, es_sample(r.ep, r.fd, ES_IO, &st));
+		EXPECT_EQ(r.records, st.seq);
+		EXPECT_EQ(es_hangup(r.fd), st.events & HANGUP);
+		if (how != SHUT_RD)
+			EXPECT_EQ(0, st.snd);
+		close(r.fd);
+		close(r.peer);
+	}
+	FINISH(&r, rounds.done);
 }
 
 /* TCP alone: the peer resets, or something else takes the socket over. */
