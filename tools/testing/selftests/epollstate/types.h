@@ -53,6 +53,8 @@ struct es_type {
 	bool uncounted;
 	/* What does not fit in the queue of the peer is dropped */
 	bool lossy;
+	/* A message that is larger than the room is sent in part */
+	bool torn;
 	/*
 	 * What has left is on its way to the peer, which has to read it: when
 	 * room comes back, and how often, is up to a worker in between
@@ -62,17 +64,27 @@ struct es_type {
 	bool one_file;
 	/* What was promised is taken in any number of writes */
 	bool per_byte;
+	/* So it is if each of them is subtracted rounded up to whole pages */
+	bool by_page;
 	/* The largest write (0: any), the only size there is (0: any) */
 	uint32_t max, item;
 	/* Writes of one byte, and bytes, that it can hold without a reader */
 	int depth;
 	uint32_t hold;
+	/* No more of it can be read at a time; what is beyond follows (0: all) */
+	uint32_t most;
 	/* Bytes for an endurance test */
 	size_t volume;
-	/* Oracles: a read returns so much, so much arrived, is not gone yet */
+	/*
+	 * Oracles: a read returns so much, so much arrived, was dropped (of the
+	 * lossy ones), is not gone yet, and of that does not even leave until
+	 * the peer or a timer allows it (NULL: there is no such thing)
+	 */
 	int (*rcv)(int fd);
 	int (*arrived)(int fd);
+	int (*dropped)(int fd);
 	int (*outq)(int fd, int peer);
+	int (*unsent)(int fd);
 	/* End of file for the peer of @fd, which may be closed (-1) then */
 	int (*shut)(int *fd);
 	/* What is told of that when nothing is to be read */
@@ -84,6 +96,14 @@ struct es_type {
 static inline int es_outq_own(int fd, int peer)
 {
 	return es_siocoutq(fd);
+}
+
+/* Behind a closed window, or held back by Nagle's algorithm. */
+static inline int es_siocoutqnsd(int fd)
+{
+	int n = -1;
+
+	return ioctl(fd, SIOCOUTQNSD, &n) ? -errno : n;
 }
 
 /* Local: what has not left is what the peer has not read. */
@@ -106,15 +126,27 @@ static inline int es_peek_len(int fd)
 	return n < 0 ? 0 : n;
 }
 
-/* Memory charged for what was received; grows with each message. */
-static inline int es_rmem(int fd)
+/* One of the SK_MEMINFO_* of <linux/sock_diag.h>. */
+static inline int es_meminfo(int fd, int which)
 {
 	uint32_t mem[9] = {};
 	socklen_t len = sizeof(mem);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len))
 		return -errno;
-	return mem[0];
+	return mem[which];
+}
+
+/* Memory charged for what was received; grows with each message. */
+static inline int es_rmem(int fd)
+{
+	return es_meminfo(fd, 0);
+}
+
+/* Messages that did not fit; grows with each of them. */
+static inline int es_drops(int fd)
+{
+	return es_meminfo(fd, 8);
 }
 
 /* All that a stream socket has, where no ioctl says so. */
@@ -296,7 +328,7 @@ static inline ssize_t es_timerfd_send(int fd, uint32_t len)
 
 	if (syscall(nr, fd, 0, now, NULL))
 		return -errno;
-	return es_until(es_poll_item(fd)) ? (ssize_t)len : -ETIME;
+	return es_soon(es_poll_item(fd)) ? (ssize_t)len : -ETIME;
 }
 
 /* A file, and what happens to it.  No two events in a row are the same. */
@@ -401,6 +433,7 @@ static inline bool es_vsock_idle(int fd, int peer)
 	.rcv = es_fionread,						\
 	.arrived = es_fionread,						\
 	.outq = es_outq_own,						\
+	.unsent = es_siocoutqnsd,					\
 	.shut = es_shut_wr,						\
 	.eof = ES_IO
 
@@ -468,6 +501,7 @@ static const es_unused struct es_type es_unix_dgram = {
 	.volume = 1 << 20,						\
 	.rcv = es_fionread,						\
 	.arrived = es_rmem,						\
+	.dropped = es_drops,						\
 	.outq = es_outq_own
 
 static const es_unused struct es_type es_udp4 = { ES_UDP(udp4) };
@@ -476,6 +510,7 @@ static const es_unused struct es_type es_udp6 = { ES_UDP(udp6) };
 #define ES_PIPE(kind)							\
 	.name = #kind,							\
 	.pair = es_##kind##_pair,					\
+	.by_page = true,						\
 	.depth = 500,							\
 	.hold = 32000,							\
 	.volume = 3 << 20,						\
@@ -497,6 +532,7 @@ static const es_unused struct es_type es_pty = {
 	.depth = 500,
 	/* What a line discipline holds for its reader. */
 	.hold = 4095,
+	.most = 4095,
 	.volume = 200000,
 	.rcv = es_fionread,
 	.arrived = es_fionread,
@@ -574,6 +610,7 @@ static const es_unused struct es_type es_vsock_seqpacket = {
 	.msgs = true,
 	.both = true,
 	.handed = true,
+	.torn = true,
 	.max = 60000,
 	.depth = 200,
 	.hold = 64000,
@@ -597,26 +634,24 @@ static const es_unused struct es_type es_vsock_seqpacket = {
  *	lazy	only who found no room is told when there is some again, but for
  *		EPOLLSTATE
  *	map	a BPF map of sockets can hold it
- *	still	each end is a file of its own, and one can tell when nothing is
- *		under way between them
  */
 #define ES_TYPES(X, fixture)						\
-	/*	    type	     both room full eof sum lazy map still */ \
-	X(fixture,  tcp4,            1,   1,   1,   1,  1,  1,   1,  1)	\
-	X(fixture,  tcp6,            1,   1,   1,   1,  1,  1,   1,  1)	\
-	X(fixture,  unix_stream,     1,   1,   1,   1,  1,  0,   1,  1)	\
-	X(fixture,  unix_seqpacket,  1,   1,   1,   1,  1,  0,   0,  1)	\
-	X(fixture,  unix_dgram,      1,   1,   1,   0,  1,  0,   1,  1)	\
-	X(fixture,  udp4,            1,   1,   0,   0,  1,  0,   1,  1)	\
-	X(fixture,  udp6,            1,   1,   0,   0,  1,  0,   1,  1)	\
-	X(fixture,  vsock_stream,    1,   1,   0,   1,  1,  0,   1,  0)	\
-	X(fixture,  vsock_seqpacket, 1,   1,   0,   1,  1,  0,   1,  0)	\
-	X(fixture,  pipe,            0,   1,   1,   1,  1,  1,   0,  1)	\
-	X(fixture,  fifo,            0,   1,   1,   1,  1,  1,   0,  1)	\
-	X(fixture,  pty,             1,   1,   0,   0,  1,  0,   0,  0)	\
-	X(fixture,  eventfd,         0,   1,   0,   0,  1,  0,   0,  0)	\
-	X(fixture,  timerfd,         0,   0,   0,   0,  0,  0,   0,  0)	\
-	X(fixture,  inotify,         0,   0,   0,   0,  1,  0,   0,  0)
+	/*	    type	     both room full eof sum lazy map */ \
+	X(fixture,  tcp4,            1,   1,   1,   1,  1,  1,   1)	\
+	X(fixture,  tcp6,            1,   1,   1,   1,  1,  1,   1)	\
+	X(fixture,  unix_stream,     1,   1,   1,   1,  1,  0,   1)	\
+	X(fixture,  unix_seqpacket,  1,   1,   1,   1,  1,  0,   0)	\
+	X(fixture,  unix_dgram,      1,   1,   1,   0,  1,  0,   1)	\
+	X(fixture,  udp4,            1,   1,   0,   0,  1,  0,   1)	\
+	X(fixture,  udp6,            1,   1,   0,   0,  1,  0,   1)	\
+	X(fixture,  vsock_stream,    1,   1,   0,   1,  1,  0,   1)	\
+	X(fixture,  vsock_seqpacket, 1,   1,   0,   1,  1,  0,   1)	\
+	X(fixture,  pipe,            0,   1,   1,   1,  1,  1,   0)	\
+	X(fixture,  fifo,            0,   1,   1,   1,  1,  1,   0)	\
+	X(fixture,  pty,             1,   1,   0,   0,  1,  0,   0)	\
+	X(fixture,  eventfd,         0,   1,   0,   0,  1,  0,   0)	\
+	X(fixture,  timerfd,         0,   0,   0,   0,  0,  0,   0)	\
+	X(fixture,  inotify,         0,   0,   0,   0,  1,  0,   0)
 
 #define ES_ADD_0(fixture, type_name)
 #define ES_ADD_1(fixture, type_name)					\
@@ -627,23 +662,21 @@ static const es_unused struct es_type es_vsock_seqpacket = {
 /* For a list of them all. */
 #define ES_POINTER(unused, type_name, ...)	&es_##type_name,
 
-#define ES_ADD_ALL(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_ALL(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_1(f, t)
-#define ES_ADD_BOTH(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_BOTH(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##both(f, t)
-#define ES_ADD_ROOM(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_ROOM(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##room(f, t)
-#define ES_ADD_FULL(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_FULL(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##full(f, t)
-#define ES_ADD_EOF(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_EOF(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##eof(f, t)
-#define ES_ADD_LAZY(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_LAZY(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##lazy(f, t)
-#define ES_ADD_MAP(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_MAP(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##map(f, t)
-#define ES_ADD_STILL(f, t, both, room, full, eof, sum, lazy, map, still) \
-	ES_ADD_##still(f, t)
-#define ES_ADD_SUM(f, t, both, room, full, eof, sum, lazy, map, still) \
+#define ES_ADD_SUM(f, t, both, room, full, eof, sum, lazy, map) \
 	ES_ADD_##sum(f, t)
 
 /* What was sent and not read yet, as an application would keep account. */
@@ -654,7 +687,8 @@ struct es_queue {
 
 /*
  * A fixture that is an epoll and a pair of each type that has an ability
- * (ALL, BOTH, ROOM, FULL, EOF, SUM, LAZY, MAP, STILL); SENDER or RECEIVER is registered.
+ * (ALL, BOTH, ROOM, FULL, EOF, SUM, LAZY, MAP); SENDER or RECEIVER is
+ * registered.
  */
 #define ES_FIXTURE(fixture, end, ability)				\
 FIXTURE(fixture)							\
