@@ -23,7 +23,7 @@ echo "## plan $programs"
 uptime() { cut -d. -f1 /proc/uptime; }
 
 # What is not ours sleeps and hopes, and so may fail on a busy machine: it is
-# given three tries, and the last one counts.
+# given three tries, in one of which each test has to pass.
 for t; do
 	case $t in epollstate/* | manual/*) tries=1 ;; *) tries=3 ;; esac
 	start=$(uptime)
