@@ -546,6 +546,18 @@ static inline int es_read_file(const char *path, char *buf, size_t size)
 	return sum;
 }
 
+/* The letter that /proc/PID/stat has for it; 0 if there is no such process. */
+static inline char es_proc_state(pid_t pid)
+{
+	char path[64], text[512], *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (es_read_file(path, text, sizeof(text)) < 0)
+		return 0;
+	at = strrchr(text, ')');
+	return at ? at[2] : 0;
+}
+
 /* Only TCP, by address family. */
 #define ES_TCP_VARIANTS(fixture)					\
 	FIXTURE_VARIANT_ADD(fixture, tcp4) { .family = AF_INET };	\

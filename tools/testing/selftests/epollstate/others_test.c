@@ -303,17 +303,6 @@ static long es_proc_status(pid_t pid, const char *key)
 	return at ? atol(at + strlen(key)) : -1;
 }
 
-static char es_proc_state(pid_t pid)
-{
-	char path[64], text[512], *at;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (es_read_file(path, text, sizeof(text)) < 0)
-		return 0;
-	at = strrchr(text, ')');
-	return at ? at[2] : 0;
-}
-
 /* A process that sleeps went to sleep once per wake-up that it was given. */
 static long es_sleeps(pid_t pid)
 {

@@ -672,17 +672,6 @@ static bool es_slow_unmap(const struct es_slow *slow)
 	return es_until(waitpid(slow->server, NULL, WNOHANG) == slow->server);
 }
 
-static char es_proc_state(pid_t pid)
-{
-	char path[64], text[512], *at;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (es_read_file(path, text, sizeof(text)) < 0)
-		return 0;
-	at = strrchr(text, ')');
-	return at ? at[2] : 0;
-}
-
 /* Take the lock that who reads or writes holds meanwhile. */
 static void es_take_lock(int fd)
 {
