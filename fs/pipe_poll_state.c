@@ -64,9 +64,12 @@
  * not, both are added under rd_wait.lock once a read end was asked (poll_in); and
  * a sample during which a slot was filled is taken once more.
  *
- * F_SETPIPE_SZ begins a new array, whose slots stock numbers from 0.  With
- * EPOLLSTATE the numbers go on, so that positions never repeat.  That is told
- * as a change, even if the size is the same.
+ * F_SETPIPE_SZ begins a new array, whose slots are numbered from 0.  What the
+ * tail loses by that, poll_origin gains, under rd_wait.lock: positions are made
+ * of the sum, and stay.  __pipe_poll_state_drained() looks without that lock, may
+ * see one without the other, and then wake for nothing, or not wake: but
+ * F_SETPIPE_SZ ends with a wake-up of wr_wait.  Another size is told as a change
+ * to those who ask for EPOLLOUT.
  *
  * A blocking write larger than the pipe sleeps with data in it.  Stock wakes
  * pollers then only if the pipe was empty before, for all others read until
@@ -75,7 +78,7 @@
  * Space coming back
  * -----------------
  *
- * out_pos is the tail.  Stock pipe_read() wakes pollers only when the
+ * out_pos is made of the tail.  Stock pipe_read() wakes pollers only when the
  * pipe was full, which a writer within its credit never sees (splice wakes for
  * each slot).  So pipe->poll_state asks it for a wake-up, once a quarter of the
  * slots has been consumed since pipe->poll_base or the pipe ran empty:
@@ -107,17 +110,19 @@ struct pipe_ring {
 	unsigned int head;
 	unsigned int tail;
 	unsigned int usage;
+	u32 origin;
 };
 
 static struct pipe_ring pipe_ring(const struct pipe_inode_info *pipe)
 {
 	struct pipe_ring r;
 
-	/* The tail first: it never is ahead of a head that was read later. */
+	/* The tail first: but for a resize, no later head is behind it. */
 	r.tail = smp_load_acquire(&pipe->tail);
 	/* The head, then what is in the slots before it. */
 	r.head = smp_load_acquire(&pipe->head);
 	r.usage = READ_ONCE(pipe->max_usage);
+	r.origin = READ_ONCE(pipe->poll_origin);
 	return r;
 }
 
@@ -130,7 +135,7 @@ static struct pipe_ring pipe_ring(const struct pipe_inode_info *pipe)
 
 static u32 pipe_out_pos(struct pipe_ring r)
 {
-	return r.tail << PIPE_POS_SHIFT;
+	return (r.origin + r.tail) << PIPE_POS_SHIFT;
 }
 
 static u32 pipe_out_step(struct pipe_ring r)
@@ -230,7 +235,9 @@ static void pipe_poll_state_arm(struct pipe_inode_info *pipe,
 static u32 pipe_in_pos(const struct pipe_inode_info *pipe, struct pipe_ring r,
 		       const struct poll_state *told)
 {
-	u32 pos = r.head * GOLDEN_RATIO_32 + READ_ONCE(pipe->poll_merged);
+	/* No wider than what the ring counts with: it wraps where that does. */
+	u32 head = (typeof(pipe->head))(r.origin + r.head);
+	u32 pos = head * GOLDEN_RATIO_32 + READ_ONCE(pipe->poll_merged);
 
 	/*
 	 * A last slot without data is one that is being filled, or failed; it
@@ -276,9 +283,12 @@ static bool pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 	return hole;
 }
 
-/* Fill in @ps for a file open for @mode whose events are @mask. rd_wait.lock */
+/*
+ * Fill in @ps for a file open for @mode whose events are @mask; with @out the
+ * caller asked for EPOLLOUT.  rd_wait.lock.
+ */
 static void pipe_sample(const struct pipe_inode_info *pipe, fmode_t mode,
-			__poll_t mask, struct poll_state *ps)
+			__poll_t mask, bool out, struct poll_state *ps)
 {
 	struct poll_state *told = ps->told;
 	unsigned int used, tries = 4;
@@ -312,8 +322,8 @@ static void pipe_sample(const struct pipe_inode_info *pipe, fmode_t mode,
 		ps->snd = (r.usage - used) << PAGE_SHIFT;
 
 	/* Another size, or readers again: no position shows that. */
-	if (told->kind != POLL_STATE_NONE &&
-	    (told->out_step != ps->out_step || told->error > ps->error))
+	if (told->kind != POLL_STATE_NONE && !ps->error &&
+	    ((out && told->out_step != ps->out_step) || told->error))
 		ps->kind = POLL_STATE_UNCOUNTED;
 }
 
@@ -331,6 +341,7 @@ __poll_t pipe_poll_state(struct file *file, struct poll_table_struct *wait)
 	struct poll_state *ps = poll_table_take_state(wait);
 	struct pipe_inode_info *pipe = file->private_data;
 	__poll_t mask;
+	bool out;
 
 	if (pipe_has_watch_queue(pipe))
 		return vfs_poll(file, wait);
@@ -341,9 +352,10 @@ __poll_t pipe_poll_state(struct file *file, struct poll_table_struct *wait)
 		return 0;
 	}
 
-	if ((file->f_mode & FMODE_WRITE) &&
-	    (poll_requested_events(wait) &
-	     (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND))) {
+	out = (file->f_mode & FMODE_WRITE) &&
+	      (poll_requested_events(wait) &
+	       (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND));
+	if (out) {
 		spin_lock_irq(&pipe->rd_wait.lock);
 		pipe_poll_state_arm(pipe, ps->told);
 		spin_unlock_irq(&pipe->rd_wait.lock);
@@ -354,7 +366,7 @@ __poll_t pipe_poll_state(struct file *file, struct poll_table_struct *wait)
 	smp_rmb();
 
 	spin_lock_irq(&pipe->rd_wait.lock);
-	pipe_sample(pipe, file->f_mode, mask, ps);
+	pipe_sample(pipe, file->f_mode, mask, out, ps);
 	spin_unlock_irq(&pipe->rd_wait.lock);
 
 	if (ps->rcv)

@@ -79,13 +79,12 @@ static inline void pipe_poll_state_moved(struct pipe_buffer *buf)
 }
 
 /*
- * Where the tail of a resized ring is to be: at the first slot of the array,
- * as ever, but further on than any tail of the ring before.
+ * The ring is about to be replaced by one whose tail is 0: positions go on where
+ * they are.  rd_wait.lock.
  */
-static inline unsigned int pipe_poll_state_new_tail(unsigned int tail,
-						    unsigned int nr_slots)
+static inline void pipe_poll_state_renumber(struct pipe_inode_info *pipe)
 {
-	return (tail & ~(nr_slots - 1)) + 2 * nr_slots;
+	WRITE_ONCE(pipe->poll_origin, pipe->poll_origin + pipe->tail);
 }
 
 #else
@@ -120,10 +119,8 @@ static inline void pipe_poll_state_moved(struct pipe_buffer *buf)
 {
 }
 
-static inline unsigned int pipe_poll_state_new_tail(unsigned int tail,
-						    unsigned int nr_slots)
+static inline void pipe_poll_state_renumber(struct pipe_inode_info *pipe)
 {
-	return 0;
 }
 
 #endif /* CONFIG_EPOLLSTATE */

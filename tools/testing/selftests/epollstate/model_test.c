@@ -79,6 +79,7 @@ struct end {
 	bool seen;			/* an ordinary event, in this wait */
 	bool fresh;			/* no own write since it was told */
 	bool shut;
+	int size;			/* of the pipe, when it was told */
 };
 
 struct model {
@@ -122,6 +123,13 @@ static void make_ops(struct es_rnd *r, struct op *op, const struct es_type *t)
 static bool has_room(const struct model *m, const struct end *x)
 {
 	return x->writes && !x->shut && !m->type->send;
+}
+
+/* What was promised is not meant until the new size is told. */
+static bool resized(const struct model *m, const struct end *x)
+{
+	return m->type->by_page && x->writes && !x->shut &&
+	       fcntl(x->fd, F_GETPIPE_SZ) != x->size;
 }
 
 /* By the account: what a read returns, once all has arrived. */
@@ -279,6 +287,8 @@ static bool told(struct model *m, int e, const struct epoll_state *st)
 	x->owed = false;
 	x->armed = !(x->events & EPOLLONESHOT);
 	x->fresh = true;
+	if (m->type->by_page)
+		x->size = fcntl(x->fd, F_GETPIPE_SZ);
 	return told_what_is(m, e);
 }
 
@@ -325,6 +335,8 @@ static bool believe(struct model *m, int e)
 	/* R7: nobody waits for room that is there. */
 	if (out && has_room(m, x) && !s->snd && !x->out->n)
 		return wrong(m, e, "believed snd");
+	if (out && resized(m, x))
+		return wrong(m, e, "believed its size");
 	/* "EPOLLRDHUP (pipes: EPOLLHUP)": however late it will be read */
 	if (m->end[!e].shut && !(x->moves & CAME) && (s->events & end) != end)
 		return wrong(m, e, "no end");
@@ -399,7 +411,8 @@ static bool do_write(struct model *m, int e, uint32_t len, bool credit)
 
 	if (!x->writes || x->shut)
 		return true;
-	credit = (credit || t->torn) && has_room(m, x);
+	credit = (credit || t->torn) && has_room(m, x) &&
+		 !resized(m, x);
 	if (credit && len > x->kept.snd)
 		len = x->kept.snd;
 	if (!len)
@@ -530,7 +543,7 @@ static bool do_mod(struct model *m, int e, uint32_t how)
 			 modes[how / 4 % ARRAY_SIZE(modes)]);
 }
 
-/* By either end.  What was promised is not meant until it is told anew. */
+/* By either end. */
 static bool resize_pipe(struct model *m, int fd, uint32_t size)
 {
 	const bool busy = m->end[RECEIVER].in->n;
@@ -541,12 +554,8 @@ static bool resize_pipe(struct model *m, int fd, uint32_t size)
 	if (got < 0 ? !(errno == EBUSY && busy) && errno != EPERM :
 		      got < (int)size)
 		FAIL(m, "a pipe of %u: %d (%s)", size, got, strerror(errno));
-	if (got < 0)
-		return true;
-	x->kept.snd = 0;
-	/* The slots have new numbers: a change for a reader that is woken. */
-	x->may |= LEFT | CHANGED;
-	m->end[RECEIVER].may |= CAME;
+	if (resized(m, x))
+		x->may |= LEFT;
 	return true;
 }
 
