@@ -3,8 +3,10 @@
 trouble on the console.  Failure is the default: a run without the end mark,
 or with a kernel complaint on the console, has failed whatever else it said."""
 
+import os
 import pathlib
 import re
+import subprocess
 
 END_MARK = re.compile(rb"\x1eepollstate-end status=(\d+)\n")
 
@@ -46,6 +48,29 @@ def without_time(line):
     return re.sub(r"^\[ *[0-9.]+\]\s*", "", line)
 
 
+# Behind a frame that was decoded: where the innermost inlined function stands.
+INLINED_OURS = re.compile(r" \(\S*(_poll_state|/epollstate)\.[ch]:\d")
+
+
+def decode(lines):
+    """With the kernel's VMLINUX, built with debug information, in the environment:
+    the frame of each access as scripts/decode_stacktrace.sh prints it, since what
+    is inlined into a function has no frame of its own."""
+    vmlinux = os.environ.get("VMLINUX")
+    at = [i + 1 for i, line in enumerate(lines[:-1]) if ACCESS.match(without_time(line))]
+    if not at or not vmlinux:
+        return lines
+    # A frame has the address behind the access.
+    frames = [re.sub(r"\+0x([0-9a-f]+)/", lambda m: "+%#x/" % (int(m.group(1), 16) - 1),
+                     without_time(lines[i]).strip()) for i in at]
+    script = pathlib.Path(vmlinux).parent / "source/scripts/decode_stacktrace.sh"
+    run = subprocess.run([script, vmlinux, "/nowhere"], input="\n".join(frames) + "\n",
+                         stdout=subprocess.PIPE, check=True, encoding="utf-8")
+    for i, frame in zip(at, run.stdout.splitlines()):
+        lines[i] = " " + frame
+    return lines
+
+
 def race_is_ours(report):
     """Whether a plain access in the lines after "BUG: KCSAN" is one of ours.
     A report whose accesses are not to be seen counts as ours."""
@@ -56,8 +81,9 @@ def race_is_ours(report):
             break
         if ACCESS.match(text) and i + 1 < len(report):
             seen += 1
-            function = re.match(r"\w*", without_time(report[i + 1]).strip()).group()
-            if "(marked" not in text and function in OURS:
+            frame = without_time(report[i + 1])
+            function = re.match(r"\w*", frame.strip()).group()
+            if "(marked" not in text and (function in OURS or INLINED_OURS.search(frame)):
                 return True
     return not seen
 
@@ -76,7 +102,7 @@ def console_trouble(lines):
 def verdict(status, console):
     """(message or None, console lines worth showing) for a finished run;
     status is the one of the end mark, None if there was no end mark."""
-    lines = console_lines(console) if console else []
+    lines = decode(console_lines(console)) if console else []
     at = console_trouble(lines)
     if at is not None:
         return "the kernel complained: " + lines[at].strip(), lines[max(0, at - 2):at + 30]
