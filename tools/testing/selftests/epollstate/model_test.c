@@ -12,7 +12,8 @@
  * That is done with every type of file.  A number is known but for
  *
  *	TCP	what waits for a timer, or for one that probes a closed window, may
- *		move and be told of at any time: the number is a bound then
+ *		move and be told of at any time: the number is a bound then.
+ *		Who leaves its receive buffer full is told of it at each wake-up
  *	vsock	a message that does not fit is sent in part, of which nobody is
  *		told: none is sent that does not fit
  *	inotify	what it looks at is no file that epoll takes: one end is silent
@@ -157,15 +158,24 @@ static uint32_t unsent_of(const struct model *m, const struct end *x)
 	return m->type->unsent ? m->type->unsent(x->fd) : 0;
 }
 
+/* Seven eighths of its receive buffer are in use: it is hurried to read. */
+static bool hurried(const struct model *m, const struct end *x)
+{
+	const int size = es_int_opt(x->fd, SOL_SOCKET, SO_RCVBUF);
+
+	return m->type->unsent && rcv_of(m, x) &&
+	       es_rmem(x->fd) > size - size / 8;
+}
+
 /* R2, R4, R5: is there anything that a record of @x could be about? */
-static bool may_be_told(const struct end *x)
+static bool may_be_told(const struct model *m, const struct end *x)
 {
 	const unsigned int asked = CHANGED |
 		(x->events & (EPOLLIN | EPOLLRDHUP) ? CAME : 0) |
 		(x->events & EPOLLOUT ? LEFT : 0);
 
 	return x->armed && (x->events & EPOLLSTATE) &&
-	       (x->owed || ((x->may | x->moves) & asked));
+	       (x->owed || ((x->may | x->moves) & asked) || hurried(m, x));
 }
 
 /* The events that poll(2) tells: all, for an ordinary registration. */
@@ -276,7 +286,7 @@ static bool told_what_is(struct model *m, int e)
 static bool told(struct model *m, int e, const struct epoll_state *st)
 {
 	struct end *x = &m->end[e];
-	const bool may = may_be_told(x);
+	const bool may = may_be_told(m, x);
 
 	x->kept = *st;
 	if (!may)
@@ -355,7 +365,7 @@ static bool wait_for(struct model *m, int slots, int timeout)
 	n = epoll_wait(m->ep, ev, slots, timeout);
 	/* R8: a record is the first thing to deliver, and does not fit. */
 	if (n < 0 && errno == EINVAL && slots < EPOLL_STATE_SLOTS &&
-	    (may_be_told(&m->end[0]) || may_be_told(&m->end[1])))
+	    (may_be_told(m, &m->end[0]) || may_be_told(m, &m->end[1])))
 		return true;
 	if (n < 0)
 		FAIL(m, "epoll_wait of %d slots: %s", slots, strerror(errno));
