@@ -66,7 +66,10 @@ def decode(lines):
     script = pathlib.Path(vmlinux).parent / "source/scripts/decode_stacktrace.sh"
     run = subprocess.run([script, vmlinux, "/nowhere"], input="\n".join(frames) + "\n",
                          stdout=subprocess.PIPE, check=True, encoding="utf-8")
-    for i, frame in zip(at, run.stdout.splitlines()):
+    decoded = run.stdout.splitlines()
+    if len(decoded) != len(frames):
+        raise RuntimeError(f"{script} made {len(decoded)} lines of {len(frames)}")
+    for i, frame in zip(at, decoded):
         lines[i] = " " + frame
     return lines
 
