@@ -39,7 +39,8 @@
  *
  * Everything in struct ep_state is protected by ep->mtx of the epoll that the
  * registration belongs to.  The wake-up callback, which runs without it, looks
- * at nothing in here.
+ * at nothing in here.  Of what changes under the mutex alone it reads
+ * event.events, so ep_deliver_state() ends a one-shot item by WRITE_ONCE().
  *
  *	created		EPOLL_CTL_ADD, or EPOLL_CTL_MOD that adds EPOLLSTATE
  *	freed		EPOLL_CTL_MOD that drops it, or with the epitem, in

@@ -332,6 +332,7 @@ TEST_F_TIMEOUT(race, registering_changing_and_dropping_under_traffic,
 {
 	struct rounds rounds = es_rounds();
 	struct epoll_state st;
+	int least;
 
 	RACE(r);
 	r.numbers = RESTARTED;
@@ -351,10 +352,13 @@ TEST_F_TIMEOUT(race, registering_changing_and_dropping_under_traffic,
 	/* After all that it counts as it does anywhere. */
 	EXPECT_EQ(0, es_pending(r.ep));
 	es_drain(r.fd);
+	/* A worker (vsock, pty) may still bring what was sent before. */
+	least = variant->type->rcv(r.fd);
 	ADD(&r);
 	ASSERT_EQ(4, es_wait(r.ep, &st, 0));
 	EXPECT_EQ(0, st.seq);
-	EXPECT_EQ(variant->type->rcv(r.fd), st.rcv);
+	EXPECT_LE(least, (int)st.rcv);
+	EXPECT_GE(variant->type->rcv(r.fd), (int)st.rcv);
 	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
 	FINISH(&r, rounds.done);
 }
