@@ -59,6 +59,7 @@
  * that the queue was empty before says nothing of how much was sent meanwhile.
  */
 #include <linux/if_packet.h>
+#include <linux/ipv6.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <net/datagram_poll_state.h>
@@ -100,6 +101,24 @@ static bool datagram_reports(const struct sock *sk)
 		return !READ_ONCE(pkt_sk(sk)->rx_ring.pg_vec) &&
 		       !READ_ONCE(pkt_sk(sk)->tx_ring.pg_vec);
 	return sk->sk_family == AF_NETLINK;
+}
+
+/* True iff recv(2) first returns nothing but an IPV6_PATHMTU (RFC 3542). */
+static bool datagram_tells_mtu(const struct sock *sk)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	const struct ipv6_pinfo *np;
+
+	if (sk->sk_family != AF_INET6 || sock_is_ping(sk))
+		return false;
+	np = inet6_sk(sk);
+	if (likely(!READ_ONCE(np->rxpmtu)))
+		return false;
+	/* An option, which recv(2) looks at in the same way. */
+	return data_race(!!np->rxopt.bits.rxpmtu);
+#else
+	return false;
+#endif
 }
 
 /* The header that recv(2) puts before each message, and send(2) takes. */
@@ -188,6 +207,11 @@ __poll_t datagram_poll_state(struct file *file, struct socket *sock,
 		udp_poll_state_rcv(sk, ps);
 	else
 		datagram_sample_rcv(sk, ps);
+	/* (Alone, and on a socket that blocks, udp_poll() makes it no event.) */
+	if (unlikely(datagram_tells_mtu(sk))) {
+		ps->rcv = 0;
+		ps->msgs++;
+	}
 	if (ps->msgs)
 		mask |= EPOLLIN | EPOLLRDNORM;
 	else if (!(mask & EPOLLRDHUP))

@@ -119,8 +119,10 @@ void udp_poll_state_rcv(struct sock *sk, struct poll_state *ps)
 
 static bool inet_sends_udp(const struct sock *sk)
 {
-	return sk->sk_protocol == IPPROTO_UDP ||
-	       sk->sk_protocol == IPPROTO_UDPLITE;
+	/* Not a raw socket for these protocols. */
+	return sk->sk_type == SOCK_DGRAM &&
+	       (sk->sk_protocol == IPPROTO_UDP ||
+		sk->sk_protocol == IPPROTO_UDPLITE);
 }
 
 /* True iff datagrams cannot go by IPv4, which takes a little less. */
@@ -129,7 +131,7 @@ static bool inet_sends_v6(const struct sock *sk)
 #if IS_ENABLED(CONFIG_IPV6)
 	if (sk->sk_family != AF_INET6)
 		return false;
-	if (sk->sk_type == SOCK_RAW || !inet_sends_udp(sk))
+	if (!inet_sends_udp(sk))
 		return true;
 	if (READ_ONCE(sk->sk_state) == TCP_ESTABLISHED)
 		return !ipv6_addr_v4mapped(&sk->sk_v6_daddr);
@@ -170,6 +172,18 @@ static u32 inet_mtu(const struct sock *sk)
 		return 0;
 	dst = rcu_dereference(sk->sk_dst_cache);
 	return dst ? min(dst_mtu(dst), READ_ONCE(dst->dev->mtu)) : 0;
+}
+
+/* What IPV6_MTU makes of the MTU of an IPv6 socket. */
+static u32 inet6_own_mtu(const struct sock *sk, u32 mtu)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	const u32 own = READ_ONCE(inet6_sk(sk)->frag_size);
+
+	if (own && own < mtu)
+		return own;
+#endif
+	return mtu;
 }
 
 static bool inet_may_fragment(const struct sock *sk, bool v6)
@@ -228,11 +242,16 @@ u32 inet_poll_state_snd(const struct sock *sk, u32 sndbuf, u32 wmem)
 	size = size > used ? size - used : 0;
 
 	/* The network header of IPv6 is in the MTU, though not in the size. */
-	if (v6)
+	if (v6) {
 		header += sizeof(struct ipv6hdr);
-	if (gso || size + used + header <= mtu)
+		mtu = inet6_own_mtu(sk, mtu);
+	}
+	if (size + used + header <= mtu)
 		return size;
-	if (mtu && !inet_may_fragment(sk, v6))
+	/* Each segment has to fit, and no fragments are made of one. */
+	if (gso && (!mtu || gso + sizeof(struct udphdr) + header <= mtu))
+		return size;
+	if (mtu && (gso || !inet_may_fragment(sk, v6)))
 		mtu = mtu > header ? mtu - header : 0;
 	else if (mtu && !corked)
 		mtu = inet_fragment_bytes(mtu, header + (v6 ?

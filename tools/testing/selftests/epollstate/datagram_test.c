@@ -283,6 +283,34 @@ TEST_F(dgram, snd_is_the_largest_message_and_less_with_a_small_buffer)
 	free(buf);
 }
 
+/* There is nothing of a UDP socket in it, not even memory. */
+TEST(a_raw_socket_for_udp_is_a_raw_socket)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	static const int protos[] = { IPPROTO_UDP, IPPROTO_UDPLITE };
+	struct epoll_state st;
+	int ep, fd, i;
+
+	ES_REQUIRE_KERNEL();
+	ES_REQUIRE_ROOT();
+	ASSERT_EQ(0, es_new_netns());
+	ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, ep);
+	for (i = 0; i < 4; i++) {
+		const bool v4 = families[i / 2] == AF_INET;
+
+		fd = open_inet(families[i / 2], SOCK_RAW, protos[i % 2]);
+		if (es_no_such_type(fd))
+			SKIP(return, "no such sockets here");
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, es_add(ep, fd, ES_IO | EPOLLSTATE));
+		ASSERT_EQ(4, es_wait(ep, &st, 0));
+		EXPECT_EQ(v4 ? 65515 : 65535, st.snd);
+		close(fd);
+	}
+	close(ep);
+}
+
 TEST(a_packet_socket_with_a_ring_does_not_report)
 {
 	struct tpacket_req req = {

@@ -593,6 +593,70 @@ TEST_F(udp, one_datagram_of_snd_bytes_is_taken_whatever_the_buffer_and_mtu)
 	close(rx);
 }
 
+/* No fragments are made of segments: each has to fit. */
+TEST_F(udp, segments_larger_than_the_mtu_are_not_promised)
+{
+	const uint32_t fits = 1500 - 8 - (variant->max == MAX_UDP6 ? 40 : 20);
+
+	ASSERT_EQ(0, set_lo_mtu(1500));
+	ASSERT_EQ(0, es_connect(self->fd, &self->peer_addr));
+	if (es_set_opt(self->fd, IPPROTO_UDP, UDP_SEGMENT, 2000))
+		SKIP(return, "no UDP_SEGMENT");
+	SAMPLE();
+	EXPECT_EQ(fits, self->st.snd);
+	EXPECT_EQ(-EMSGSIZE, put_msg(self->fd, fits + 1));
+	EXPECT_EQ(fits, put_msg(self->fd, fits));
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_UDP, UDP_SEGMENT, fits));
+	SAMPLE_UNTIL(!self->st.outq);
+	EXPECT_LT(60000, self->st.snd);
+	EXPECT_EQ(self->st.snd, put_msg(self->fd, self->st.snd));
+}
+
+TEST_F(udp, snd_follows_ipv6_mtu)
+{
+	if (variant->max != MAX_UDP6)
+		SKIP(return, "IPv6 only");
+	ASSERT_EQ(0, set_lo_mtu(1500));
+	ASSERT_EQ(0, es_connect(self->fd, &self->peer_addr));
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_DONTFRAG, 1));
+	SAMPLE();
+	EXPECT_EQ(1500 - 48, self->st.snd);
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_MTU, 1280));
+	SAMPLE();
+	EXPECT_EQ(1280 - 48, self->st.snd);
+	EXPECT_EQ(-EMSGSIZE, put_msg(self->fd, self->st.snd + 1));
+	EXPECT_EQ(self->st.snd, put_msg(self->fd, self->st.snd));
+	/* And with fragments, of which few fit into a small buffer. */
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_DONTFRAG, 0));
+	ASSERT_EQ(0, es_set_buf(self->fd, true, 4608));
+	SAMPLE_UNTIL(!self->st.outq);
+	EXPECT_LT(1232, self->st.snd);
+	EXPECT_EQ(self->st.snd, put_msg(self->fd, self->st.snd));
+}
+
+/* What recv(2) returns first then is no datagram, and of no bytes. */
+TEST_F(udp, a_path_mtu_is_an_empty_message_in_front)
+{
+	int flags;
+
+	if (variant->max != MAX_UDP6)
+		SKIP(return, "IPv6 only");
+	ASSERT_EQ(0, set_lo_mtu(1500));
+	ASSERT_EQ(0, es_connect(self->fd, &self->peer_addr));
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_DONTFRAG, 1));
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_RECVPATHMTU, 1));
+	ASSERT_EQ(-EMSGSIZE, put_msg(self->fd, 2000));
+	ASSERT_EQ(5, put_msg(self->peer, 5));
+	ASSERT_EQ(4, es_next(self->ep, &self->st));
+	EXPECT_EQ(0, self->st.rcv);
+	EXPECT_EQ(2, self->st.msgs);
+	EXPECT_EQ(0, get_msg(self->fd, 100, &flags));
+	SAMPLE();
+	EXPECT_EQ(5, self->st.rcv);
+	EXPECT_EQ(1, self->st.msgs);
+	EXPECT_EQ(5, get_msg(self->fd, 100, &flags));
+}
+
 TEST_F(udp, snd_falls_as_the_queue_fills_and_is_never_refused)
 {
 	struct es_rnd rnd = es_seed();
