@@ -7,7 +7,8 @@
  * it are no bytes but messages, and writes fail.
  *
  *	rcv	what FIONREAD says.  A read ends with the first packet (pipes
- *		with O_DIRECT), and so does rcv; msgs counts the packets then
+ *		with O_DIRECT), and so does rcv; msgs counts the packets then,
+ *		with what is behind the last one as one more
  *	snd	free slots, times the page size.  One write takes at most a slot
  *		per page, and one more for the rest.  0 without a reader
  *	outq	all bytes in the pipe
@@ -28,10 +29,12 @@
  *	pipe_write() (pipe->mutex)		sampling (rd_wait.lock)
  *	--------------------------		-----------------------
  *	head++					head, tail
- *	page, offset = 0, len = 0		slot seen, len 0: no bytes
+ *	page, offset = 0, flags			slot seen, len 0: no bytes
  *	copy, which may sleep or fail		slot seen, len 0: no bytes
- *	len = copied				slot seen: bytes
+ *	len = copied  (release)			slot seen: bytes, a packet or not
  *	unlock, wake rd_wait (poll_usage is set)
+ *
+ * (Linux 7.2 copies before it moves the head.)
  *
  * Nothing is counted that a reader will not get, and what was not counted is
  * followed by a wake-up.  A reader makes a slot shorter and moves the tail at
@@ -42,8 +45,10 @@
  * The position that is told then is one that the pipe never has, so that the
  * wake-up which ends the write is news.  A reader leaves such a slot as well,
  * until it moves the tail: then there is a record too many, for one who does not
- * read where he waits.  (splice(2) and tee(2) between pipes make a slot
- * shorter before they move the head: there rcv may be too large, until then.)
+ * read where he waits.  A packet that splice(2) or tee(2) moved there may be seen
+ * without its mark, and is then told of with the next change only.  (Between
+ * pipes these two make a slot shorter before they move the head: there rcv may
+ * be too large, until then.)
  *
  * What came in
  * ------------
@@ -258,7 +263,8 @@ static u32 pipe_in_pos(const struct pipe_inode_info *pipe, struct pipe_ring r,
 static bool pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 		       fmode_t mode, struct poll_state *ps)
 {
-	bool whole = mode & FMODE_READ, hole = false;
+	bool reads = mode & FMODE_READ, whole = reads;
+	bool hole = false, rest = false;
 	unsigned int n;
 
 	/* Much has happened since the tail was read. */
@@ -266,7 +272,8 @@ static bool pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 
 	for (; n; n--) {
 		const struct pipe_buffer *buf = pipe_buf(pipe, r.head - n);
-		u32 len = READ_ONCE(buf->len);
+		/* The length, then whether it is that of a packet. */
+		u32 len = smp_load_acquire(&buf->len);
 
 		if (unlikely(!len && n > 1))
 			hole = true;
@@ -275,11 +282,17 @@ static bool pipe_count(const struct pipe_inode_info *pipe, struct pipe_ring r,
 		if (whole)
 			ps->rcv += len;
 		/* Without data it is no packet, but a write that failed. */
-		if (len && READ_ONCE(buf->flags) & PIPE_BUF_FLAG_PACKET) {
+		if (!len)
+			continue;
+		rest = !(READ_ONCE(buf->flags) & PIPE_BUF_FLAG_PACKET);
+		if (!rest) {
 			whole = false;
-			ps->msgs += !!(mode & FMODE_READ);
+			ps->msgs += reads;
 		}
 	}
+	/* One more read for what is behind the last packet. */
+	if (rest && reads && !whole)
+		ps->msgs++;
 	return hole;
 }
 

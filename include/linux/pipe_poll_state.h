@@ -71,6 +71,13 @@ static inline void pipe_poll_state_merge(struct pipe_inode_info *pipe,
 	smp_store_release(&pipe->poll_merged, pipe->poll_merged + n);
 }
 
+/* @n bytes were put into a new slot. */
+static inline void pipe_poll_state_added(struct pipe_buffer *buf, u32 n)
+{
+	/* Whether it is a packet before its length; pairs with pipe_count(). */
+	smp_store_release(&buf->len, n);
+}
+
 /* A buffer was moved elsewhere: leave the slot as one that was read. */
 static inline void pipe_poll_state_moved(struct pipe_buffer *buf)
 {
@@ -113,6 +120,11 @@ static inline void pipe_poll_state_merge(struct pipe_inode_info *pipe,
 					 struct pipe_buffer *buf, u32 n)
 {
 	buf->len += n;
+}
+
+static inline void pipe_poll_state_added(struct pipe_buffer *buf, u32 n)
+{
+	buf->len = n;
 }
 
 static inline void pipe_poll_state_moved(struct pipe_buffer *buf)

@@ -169,6 +169,47 @@ TEST_F(pipe, a_packet_is_what_one_read_returns)
 	}
 }
 
+static void *packets_main(void *arg)
+{
+	int i;
+
+	for (i = 0; i < SLOTS; i++)
+		es_write((intptr_t)arg, 10);
+	return NULL;
+}
+
+/*
+ * Whoever looks while a packet is put down must see all of it or nothing: bytes
+ * that are not marked yet would be left out, and their wake-up be no news.  In a
+ * slot that was never used nothing marks them.
+ */
+TEST_F_TIMEOUT(pipe, packets_are_told_however_they_fall, ES_TIMEOUT)
+{
+	struct epoll_state st;
+	pthread_t thread;
+	int i, fds[2], got, n;
+
+	for (i = 0; i < 200; i++) {
+		ASSERT_EQ(0, pipe2(fds, O_CLOEXEC | O_NONBLOCK | O_DIRECT));
+		ASSERT_EQ(0, es_add(self->epr, fds[0], ES_IO | EPOLLSTATE));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, packets_main,
+					    (void *)(intptr_t)fds[1]));
+		for (got = 0; got < SLOTS;) {
+			n = i % 2 ? es_next(self->epr, &st) :
+			    es_sample(self->epr, fds[0], ES_IO, &st);
+			ASSERT_EQ(4, n) {
+				TH_LOG("stalled after %d packets", got);
+			}
+			ASSERT_EQ(st.msgs ? 10 : 0, st.rcv);
+			for (; st.msgs; st.msgs--, got++)
+				ASSERT_EQ(10, es_read(fds[0], 100));
+		}
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		close(fds[0]);
+		close(fds[1]);
+	}
+}
+
 TEST_F(pipe, bytes_before_the_first_packet_are_read_with_it)
 {
 	struct epoll_state st;
@@ -181,6 +222,32 @@ TEST_F(pipe, bytes_before_the_first_packet_are_read_with_it)
 	ASSERT_EQ(4, es_wait(self->epr, &st, 0));
 	EXPECT_EQ(self->page + 100, st.rcv);
 	EXPECT_EQ(2, st.msgs);
+	EXPECT_EQ(st.rcv, es_read(self->r, 65536));
+}
+
+TEST_F(pipe, bytes_behind_the_last_packet_are_one_more_read)
+{
+	struct epoll_state st;
+
+	ASSERT_EQ(0, fcntl(self->w, F_SETFL, O_NONBLOCK | O_DIRECT));
+	ASSERT_EQ(100, es_write(self->w, 100));
+	ASSERT_EQ(0, fcntl(self->w, F_SETFL, O_NONBLOCK));
+	/* Nothing is added to a slot that is full. */
+	ASSERT_EQ(self->page, es_write(self->w, self->page));
+	ASSERT_EQ(0, es_add(self->epr, self->r, ES_IO | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->epr, &st, 0));
+	EXPECT_EQ(100, st.rcv);
+	EXPECT_EQ(2, st.msgs);
+	EXPECT_EQ(100, es_read(self->r, 65536));
+	ASSERT_EQ(4, es_sample(self->epr, self->r, ES_IO, &st));
+	EXPECT_EQ(self->page, st.rcv);
+	EXPECT_EQ(0, st.msgs);
+	/* In front of another packet they are read with it. */
+	ASSERT_EQ(0, fcntl(self->w, F_SETFL, O_NONBLOCK | O_DIRECT));
+	ASSERT_EQ(50, es_write(self->w, 50));
+	ASSERT_EQ(4, es_next(self->epr, &st));
+	EXPECT_EQ(self->page + 50, st.rcv);
+	EXPECT_EQ(1, st.msgs);
 	EXPECT_EQ(st.rcv, es_read(self->r, 65536));
 }
 
