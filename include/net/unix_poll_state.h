@@ -66,7 +66,17 @@ static inline void unix_poll_state_room(struct unix_sock *u)
 	data_race(u->poll_out += READ_ONCE(u->sk.sk_sndbuf));
 }
 
+/*
+ * A read skips the byte of MSG_OOB.  Where a kernel keeps the count that
+ * unix_inq_len() returns (a macro: not all do), it leaves that byte in it, so
+ * that FIONREAD and we would tell of it for ever.  State and queue lock held.
+ */
+#define unix_poll_state_skipped(u)	\
+	WRITE_ONCE((u)->inq_len, (u)->inq_len - 1)
+
 #else
+
+#define unix_poll_state_skipped(u)	do { } while (0)
 
 static inline __poll_t unix_poll_state(struct file *file, struct socket *sock,
 				       poll_table *wait)

@@ -261,6 +261,9 @@ static void unix_sample_out(struct sock *sk, struct poll_state *ps, bool full)
 			ps->outq = unix_inq_len(peer);
 	}
 	ps->out_pos -= mem;
+	/* That there is a peer, or was one, for whom asks for room alone. */
+	if (type != SOCK_DGRAM)
+		ps->out_pos += !!peer;
 
 	if (full || mem >= sndbuf || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 		return;
@@ -310,6 +313,9 @@ __poll_t unix_poll_state(struct file *file, struct socket *sock,
 	/* It came in after the mask was computed. */
 	if (ps->rcv || ps->msgs)
 		mask |= EPOLLIN | EPOLLRDNORM;
+	/* Fetched, it may come again: the same one, and with nothing moved. */
+	if (ps->error && sk->sk_type == SOCK_DGRAM)
+		ps->kind = POLL_STATE_UNCOUNTED;
 	/* The peer takes no more, and no event says so; or some (again). */
 	if (asked && (ps->told->snd ?
 		      READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN :

@@ -757,6 +757,14 @@ TEST_F(stream, rcv_leaves_out_the_byte_that_reads_skip)
 	EXPECT_EQ(0, es_pending(self->ep));
 	SAMPLE(&st);
 	EXPECT_EQ(0, st.rcv);
+	/* Nor later on, when it has been skipped, on either side. */
+	ASSERT_EQ(2, es_write(self->peer, 2));
+	SAMPLE(&st);
+	EXPECT_EQ(2, st.rcv);
+	EXPECT_EQ(2, es_fionread(self->fd));
+	ASSERT_EQ(0, es_add(self->ep, self->peer, ES_IO | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(2, st.outq);
 }
 
 TEST_F(stream, rcv_after_the_urgent_byte_was_taken)
@@ -915,6 +923,31 @@ TEST_F(named, who_was_watched_before_is_told_of_the_connection)
 		EXPECT_EQ(0, es_pending(in));
 		EXPECT_EQ(100, es_write(fd, 100));
 		close(in);
+		close(fd);
+		close(lfd);
+	}
+}
+
+/* Who asks for room alone sees no other change than that there was a peer. */
+TEST_F(named, a_connection_that_ends_at_once_is_told)
+{
+	const int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
+	struct epoll_state st;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		int lfd = es_un_bound(types[i], &self->sun, &self->len);
+		int fd = es_un_socket(types[i]);
+
+		ASSERT_LE(0, lfd);
+		ASSERT_EQ(0, listen(lfd, 1));
+		WATCH(fd, EPOLLOUT, &st);
+		EXPECT_EQ(0, st.snd);
+		ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+		close(accept(lfd, NULL, NULL));
+		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+		EXPECT_EQ(0, st.snd);
+		EXPECT_EQ(0, es_pending(self->ep));
 		close(fd);
 		close(lfd);
 	}
@@ -1309,6 +1342,32 @@ TEST_F(named, an_error_of_a_datagram_socket_costs_no_credit)
 	EXPECT_LT(0, st.snd);
 	EXPECT_EQ(ECONNRESET, es_int_opt(fd, SOL_SOCKET, SO_ERROR));
 	EXPECT_EQ(0, es_pending(self->ep));
+	close(fd);
+	close(rfd);
+}
+
+/* With nothing else that changed in between. */
+TEST_F(named, r5_the_same_error_again_is_told_again)
+{
+	struct sockaddr_un sun2;
+	socklen_t len2;
+	int rfd = es_un_bound(SOCK_DGRAM, &self->sun, &self->len);
+	int fd = es_un_bound(SOCK_DGRAM, &sun2, &len2);
+	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	struct epoll_state st;
+	int i;
+
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	WATCH(fd, EPOLLIN, &st);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, es_un_connect(rfd, &sun2, len2));
+		ASSERT_EQ(10, es_write(fd, 10));
+		ASSERT_EQ(0, connect(rfd, &nobody, sizeof(nobody)));
+		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+		EXPECT_EQ(ECONNRESET, st.error);
+		EXPECT_EQ(0, es_pending(self->ep));
+		EXPECT_EQ(ECONNRESET, es_int_opt(fd, SOL_SOCKET, SO_ERROR));
+	}
 	close(fd);
 	close(rfd);
 }
