@@ -234,6 +234,27 @@ TEST_F(tls, r10_room_that_comes_back_is_an_edge)
 	EXPECT_LT(0, es_write(self->fd, 1000));
 }
 
+/* What is read comes out of a queue of its own, which ->poll knows (RFC 8229). */
+TEST_F(tls, r10_messages_of_espintcp_are_edges)
+{
+	static const char ike[] = "\0\x0a\0\0\0\0mail";
+	struct epoll_state st;
+	int i;
+
+	REGISTER(EPOLLIN, &st);
+	if (setsockopt(self->fd, IPPROTO_TCP, TCP_ULP, "espintcp", 8))
+		SKIP(return, "no espintcp here");
+	while (es_wait(self->ep, &st, 0))
+		EXPECT_FALSE(st.events & EPOLLSTATE);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(10, write(self->peer, ike, 10));
+		ASSERT_EQ(1, es_next(self->ep, &st));
+		EXPECT_EQ(EPOLLIN, st.events);
+		EXPECT_LT(0, es_read(self->fd, 100));
+		EXPECT_EQ(0, es_pending(self->ep));
+	}
+}
+
 /* A sockmap, by the system call alone. */
 
 static int es_bpf(int cmd, union bpf_attr *attr)
