@@ -462,7 +462,7 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	ps->out_step = tcp_out_step(out, end - una, mem);
 
 	if (likely((1 << state) & TCPF_STREAMING)) {
-		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || ps->error)
+		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 			goto out;
 		promise = READ_ONCE(tp->poll_promise);
 		/* A write was refused: tell when the next one is not. */
@@ -475,8 +475,7 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 		if (!rcu_access_pointer(tp->fastopen_rsk))
 			ps->rcv = 0;
 		ps->outq = 0;
-		if (!ps->error)
-			ps->snd = tcp_fastopen_bytes(sk, out, state, locked);
+		ps->snd = tcp_fastopen_bytes(sk, out, state, locked);
 	} else if (state == TCP_LISTEN) {
 		ps->rcv = 0;
 		ps->outq = 0;
@@ -492,6 +491,15 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 			ps->kind = POLL_STATE_UNCOUNTED;
 	}
 out:
+	/*
+	 * One that does not end the connection (IP_RECVERR) may be fetched and
+	 * come again, with nothing moved; and so may what comes into the error
+	 * queue beside any.
+	 */
+	if (unlikely(ps->error) &&
+	    (state != TCP_CLOSE ||
+	     !skb_queue_empty_lockless(&sk->sk_error_queue)))
+		ps->kind = POLL_STATE_UNCOUNTED;
 	/*
 	 * A reader who is short of memory is woken without a new byte, just to
 	 * make it drain: that is to be told as well.

@@ -5,6 +5,9 @@
 
 #include "common.h"
 
+#include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
+
 FIXTURE(tcp)
 {
 	int ep;
@@ -713,7 +716,71 @@ static int es_tcp_get_next(int fd, uint32_t *next)
 				 TCP_REPAIR_OFF_NO_WP);
 }
 
-/* The same to be set, of a socket that is not connected. */
+/* A router says that it cannot reach the peer, about byte number @seq. */
+static int es_tcp_unreachable(int fd, uint32_t seq)
+{
+	struct {
+		struct icmphdr icmp;
+		struct iphdr ip;
+		uint16_t from, to;
+		uint32_t seq;
+	} pkt = {
+		.icmp.type = ICMP_DEST_UNREACH, .icmp.code = ICMP_HOST_UNREACH,
+		.ip = { .version = 4, .ihl = 5, .protocol = IPPROTO_TCP },
+		.seq = htonl(seq),
+	};
+	const int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+	const uint8_t *p = (const uint8_t *)&pkt;
+	struct sockaddr_in from, to;
+	socklen_t len = sizeof(from);
+	uint32_t sum = 0;
+	ssize_t n;
+	size_t i;
+
+	if (getsockname(fd, (struct sockaddr *)&from, &len) ||
+	    getpeername(fd, (struct sockaddr *)&to, &len))
+		return -errno;
+	pkt.ip.saddr = from.sin_addr.s_addr;
+	pkt.ip.daddr = to.sin_addr.s_addr;
+	pkt.from = from.sin_port;
+	pkt.to = to.sin_port;
+	for (i = 0; i < sizeof(pkt); i += 2)
+		sum += p[i] << 8 | p[i + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	pkt.icmp.checksum = htons(~(sum + (sum >> 16)));
+	from.sin_port = 0;
+	n = sendto(raw, &pkt, sizeof(pkt), 0, (struct sockaddr *)&from, len);
+	n = n == sizeof(pkt) ? 0 : -errno;
+	close(raw);
+	return n;
+}
+
+/* It does not end the connection: the next call reports it, and that is all. */
+TEST_F(tcp, r5_a_soft_error_costs_no_credit_and_is_told_each_time)
+{
+	struct epoll_state st;
+	uint32_t next;
+	int i;
+
+	if (variant->family != AF_INET)
+		SKIP(return, "ICMP of IPv4");
+	ES_REQUIRE_ROOT();
+	ASSERT_EQ(0, es_tcp_get_next(self->fd, &next));
+	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IP, IP_RECVERR, 1));
+	REGISTER(ES_IO, &st);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, es_tcp_unreachable(self->fd, next));
+		ASSERT_EQ(4, es_next(self->ep, &st));
+		EXPECT_EQ(EHOSTUNREACH, st.error);
+		EXPECT_LT(0, st.snd);
+		EXPECT_EQ(0, es_pending(self->ep));
+		EXPECT_EQ(EHOSTUNREACH,
+			  es_int_opt(self->fd, SOL_SOCKET, SO_ERROR));
+	}
+	EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+}
+
+/* The number of its first byte is set, of a socket that is not connected. */
 static int es_tcp_set_next(int fd, uint32_t next)
 {
 	int err;
