@@ -152,7 +152,10 @@ __poll_t signalfd_poll_state(struct file *file, poll_table *wait,
 	sighand = rcu_dereference_protected(current->sighand, true);
 	spin_lock_irq(&sighand->siglock);
 	others = *mask;
-	/* Those that the kernel forces on the task are not for reading. */
+	/*
+	 * Those that the kernel forces on the task are not for reading.  (Linux
+	 * 7.2 still reads them: another process that shares the handlers can.)
+	 */
 	for (i = 0; i < _NSIG; i++)
 		if (sighand->action[i].sa.sa_flags & SA_IMMUTABLE)
 			sigaddset(&others, i + 1);

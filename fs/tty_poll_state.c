@@ -57,7 +57,8 @@
  * back without our help.  But it is woken by the end of its own writes as well.
  * So the other end counts what it gave back, before it wakes, and out_pos is
  * that count; its buffers have no cumulative one.  A write that was refused
- * counts too: the terminal may have been stopped and started since it was told.
+ * counts too, once there is room: the terminal may have been stopped and started
+ * since it was told.
  *
  * A record comes for each of these wake-ups, which is as often as EPOLLET tells,
  * for the same reason: who reads little at a time does so without a counter.
@@ -153,6 +154,9 @@ void tty_poll_state(struct tty_struct *tty, u32 pos, u32 inq, __poll_t mask,
 	if (tty->ops->write && !(mask & EPOLLHUP))
 		ps->snd = tty_write_room(tty) / ps->out_step;
 	ps->outq = tty_chars_in_buffer(tty);
+	/* Nothing came back yet: a write that was refused waits to be told. */
+	if (!ps->snd && told && told->kind != POLL_STATE_NONE)
+		ps->out_pos = told->out_pos;
 
 	/* Other settings. */
 	if (told && told->kind != POLL_STATE_NONE &&

@@ -72,6 +72,9 @@ void vsock_poll_state(struct vsock_sock *vsk, poll_table *wait)
 	ps->out_pos = 0;
 	ps->out_step = 0;
 
+	/* Fetched, it may come again: the next connect(2) times out as well. */
+	if (ps->error && sk->sk_state == TCP_CLOSE)
+		ps->kind = POLL_STATE_UNCOUNTED;
 	if (sk->sk_state == TCP_LISTEN) {
 		if (!list_empty(&vsk->accept_queue))
 			ps->msgs = READ_ONCE(sk->sk_ack_backlog);

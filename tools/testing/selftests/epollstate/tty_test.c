@@ -330,6 +330,25 @@ TEST_F(tty, a_terminal_stopped_from_the_other_end_is_told_when_it_starts)
 	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
 }
 
+/* Who tries on every record must not be woken by his own attempt. */
+TEST_F(tty, r5_a_write_that_is_refused_is_no_news)
+{
+	struct epoll_state st;
+	int i;
+
+	ADD(self->eps, self->s, ES_IO, &st);
+	ASSERT_EQ(0, tcflow(self->s, TCOOFF));
+	while (es_wait(self->eps, &st, 0) == 4)
+		;
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(-EAGAIN, es_write(self->s, 1));
+		EXPECT_EQ(0, es_pending(self->eps));
+	}
+	ASSERT_EQ(0, tcflow(self->s, TCOON));
+	ASSERT_EQ(4, es_next(self->eps, &st));
+	EXPECT_LE(TTY_ROOM_MIN, st.snd);
+}
+
 TEST_F_TIMEOUT(tty, r7_a_writer_within_its_credit_never_stalls, ES_TIMEOUT)
 {
 	const int fds[2] = { self->m, self->s };
