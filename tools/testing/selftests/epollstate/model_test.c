@@ -199,26 +199,32 @@ static bool wrong(struct model *m, int e, const char *what)
 }
 
 /*
- * All that is under way from @y to @x has arrived, and @x has been woken for
- * it: of a terminal, FIONREAD waits for that.
+ * All that is under way to @e has arrived, and it has been woken for it: of TCP
+ * and of a terminal, FIONREAD waits for that, so it is asked last.  But for
+ * *@unsent and *@outq, which may be sent and acknowledged at any time: even
+ * before this returns.
  */
-static bool arrived(const struct model *m, const struct end *x,
-		    const struct end *y)
+static bool arrived(const struct model *m, int e, uint32_t *unsent,
+		    uint32_t *outq)
 {
+	const struct end *x = &m->end[e], *y = &m->end[!e];
 	struct pollfd p = { .fd = x->fd, .events = POLLRDHUP };
-	const uint32_t unsent = unsent_of(m, y);
+	bool ended;
 
+	*outq = outq_of(m, e);
+	*unsent = unsent_of(m, y);
+	ended = !y->shut || poll(&p, 1, 0) == 1;
 	/* The end of a stream counts as a byte. */
-	if (unsent)
-		return rcv_of(m, x) == to_read(m, x) - unsent + y->shut;
-	return rcv_of(m, x) == to_read(m, x) &&
-	       (!y->shut || poll(&p, 1, 0) == 1);
+	if (*unsent)
+		return rcv_of(m, x) == to_read(m, x) - *unsent + y->shut;
+	return rcv_of(m, x) == to_read(m, x) && ended;
 }
 
 /* From here on nothing moves, but for what may move at any time. */
 static bool settle(struct model *m)
 {
 	const struct es_type *t = m->type;
+	uint32_t unsent = 0, outq = 0;
 	int e;
 
 	if (!m->moved)
@@ -231,11 +237,12 @@ static bool settle(struct model *m)
 		struct end *x = &m->end[e], *y = &m->end[!e];
 
 		/* What is idle has arrived. */
-		if ((!t->idle || t->unsent) && !es_soon(arrived(m, x, y)))
+		if ((!t->idle || t->unsent) &&
+		    !es_soon(arrived(m, e, &unsent, &outq)))
 			return wrong(m, e, "does not arrive");
 		x->may |= x->moves;
-		x->moves = (unsent_of(m, y) ? CAME : 0) |
-			   (t->unsent && outq_of(m, e) ? LEFT : 0);
+		x->moves = (unsent ? CAME : 0) |
+			   (t->unsent && outq ? LEFT : 0);
 		if (x->moves && (x->shut || y->shut))
 			x->moves |= CHANGED;
 		x->may |= x->moves;
