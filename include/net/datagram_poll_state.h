@@ -20,6 +20,14 @@ __poll_t datagram_poll_state(struct file *file, struct socket *sock,
 void udp_poll_state_rcv(struct sock *sk, struct poll_state *ps);
 u32 inet_poll_state_snd(const struct sock *sk, u32 sndbuf, u32 wmem);
 
+/* Of a socket of IPv4 or IPv6: not a raw one for these protocols. */
+static inline bool sock_is_udp(const struct sock *sk)
+{
+	return sk->sk_type == SOCK_DGRAM &&
+	       (sk->sk_protocol == IPPROTO_UDP ||
+		sk->sk_protocol == IPPROTO_UDPLITE);
+}
+
 #else
 
 static inline __poll_t datagram_poll_state(struct file *file,

@@ -76,13 +76,6 @@ static bool sock_is_inet(const struct sock *sk)
 	       (sk->sk_family == AF_INET || sk->sk_family == AF_INET6);
 }
 
-static bool sock_is_udp(const struct sock *sk)
-{
-	return sk->sk_type == SOCK_DGRAM &&
-	       (sk->sk_protocol == IPPROTO_UDP ||
-		sk->sk_protocol == IPPROTO_UDPLITE);
-}
-
 static bool sock_is_ping(const struct sock *sk)
 {
 	return sk->sk_type == SOCK_DGRAM &&

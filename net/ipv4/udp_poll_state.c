@@ -117,21 +117,13 @@ void udp_poll_state_rcv(struct sock *sk, struct poll_state *ps)
 		udp_ioctl(sk, SIOCINQ, &len);
 }
 
-static bool inet_sends_udp(const struct sock *sk)
-{
-	/* Not a raw socket for these protocols. */
-	return sk->sk_type == SOCK_DGRAM &&
-	       (sk->sk_protocol == IPPROTO_UDP ||
-		sk->sk_protocol == IPPROTO_UDPLITE);
-}
-
 /* True iff datagrams cannot go by IPv4, which takes a little less. */
 static bool inet_sends_v6(const struct sock *sk)
 {
 #if IS_ENABLED(CONFIG_IPV6)
 	if (sk->sk_family != AF_INET6)
 		return false;
-	if (!inet_sends_udp(sk))
+	if (!sock_is_udp(sk))
 		return true;
 	if (READ_ONCE(sk->sk_state) == TCP_ESTABLISHED)
 		return !ipv6_addr_v4mapped(&sk->sk_v6_daddr);
@@ -217,7 +209,7 @@ static u32 inet_fragment_bytes(u32 mtu, u32 header, u32 budget)
  */
 u32 inet_poll_state_snd(const struct sock *sk, u32 sndbuf, u32 wmem)
 {
-	u32 used = inet_sends_udp(sk) ? sizeof(struct udphdr) : 0;
+	u32 used = sock_is_udp(sk) ? sizeof(struct udphdr) : 0;
 	bool corked = !skb_queue_empty_lockless(&sk->sk_write_queue);
 	const struct inet_sock *inet = inet_sk(sk);
 	bool v6 = inet_sends_v6(sk);
@@ -234,7 +226,7 @@ u32 inet_poll_state_snd(const struct sock *sk, u32 sndbuf, u32 wmem)
 
 	/* What is corked is the beginning of the same datagram. */
 	size = U16_MAX - header;
-	gso = inet_sends_udp(sk) ? READ_ONCE(udp_sk(sk)->gso_size) : 0;
+	gso = sock_is_udp(sk) ? READ_ONCE(udp_sk(sk)->gso_size) : 0;
 	if (gso)
 		size = min_t(u32, size, gso * UDP_MAX_SEGMENTS + used);
 	if (corked)
