@@ -729,13 +729,13 @@ static int es_tcp_unreachable(int fd, uint32_t seq)
 		.ip = { .version = 4, .ihl = 5, .protocol = IPPROTO_TCP },
 		.seq = htonl(seq),
 	};
-	const int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 	const uint8_t *p = (const uint8_t *)&pkt;
 	struct sockaddr_in from, to;
 	socklen_t len = sizeof(from);
 	uint32_t sum = 0;
 	ssize_t n;
 	size_t i;
+	int raw;
 
 	if (getsockname(fd, (struct sockaddr *)&from, &len) ||
 	    getpeername(fd, (struct sockaddr *)&to, &len))
@@ -749,6 +749,7 @@ static int es_tcp_unreachable(int fd, uint32_t seq)
 	sum = (sum & 0xffff) + (sum >> 16);
 	pkt.icmp.checksum = htons(~(sum + (sum >> 16)));
 	from.sin_port = 0;
+	raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 	n = sendto(raw, &pkt, sizeof(pkt), 0, (struct sockaddr *)&from, len);
 	n = n == sizeof(pkt) ? 0 : -errno;
 	close(raw);

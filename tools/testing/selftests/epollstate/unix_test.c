@@ -898,61 +898,6 @@ TEST_F(named, listening_tells_who_waits)
 }
 
 /* connect(2) wakes nobody on its own side, but who was told of no room waits. */
-TEST_F(named, who_was_watched_before_is_told_of_the_connection)
-{
-	const int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
-	struct epoll_state st;
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		int lfd = es_un_bound(types[i], &self->sun, &self->len);
-		int fd = es_un_socket(types[i]), in = epoll_create1(0);
-
-		ASSERT_LE(0, lfd);
-		ASSERT_EQ(0, listen(lfd, 0));
-		WATCH(fd, ES_IO, &st);
-		EXPECT_EQ(0, st.snd);
-		ASSERT_EQ(0, es_add(in, fd, EPOLLIN | EPOLLSTATE));
-		ASSERT_EQ(4, es_wait(in, &st, 0));
-		ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
-		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-		EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
-		EXPECT_LT(0, st.snd);
-		EXPECT_EQ(0, es_pending(self->ep));
-		/* Not who does not ask for room. */
-		EXPECT_EQ(0, es_pending(in));
-		EXPECT_EQ(100, es_write(fd, 100));
-		close(in);
-		close(fd);
-		close(lfd);
-	}
-}
-
-/* Who asks for room alone sees no other change than that there was a peer. */
-TEST_F(named, a_connection_that_ends_at_once_is_told)
-{
-	const int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
-	struct epoll_state st;
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		int lfd = es_un_bound(types[i], &self->sun, &self->len);
-		int fd = es_un_socket(types[i]);
-
-		ASSERT_LE(0, lfd);
-		ASSERT_EQ(0, listen(lfd, 1));
-		WATCH(fd, EPOLLOUT, &st);
-		EXPECT_EQ(0, st.snd);
-		ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
-		close(accept(lfd, NULL, NULL));
-		ASSERT_EQ(4, es_wait(self->ep, &st, 0));
-		EXPECT_EQ(0, st.snd);
-		EXPECT_EQ(0, es_pending(self->ep));
-		close(fd);
-		close(lfd);
-	}
-}
-
 TEST_F(named, a_connection_counts_from_its_first_byte)
 {
 	int lfd = es_un_bound(SOCK_STREAM, &self->sun, &self->len);
@@ -1370,6 +1315,77 @@ TEST_F(named, r5_the_same_error_again_is_told_again)
 	}
 	close(fd);
 	close(rfd);
+}
+
+/* A socket to be connected, and who listens. */
+FIXTURE(connecting)
+{
+	struct sockaddr_un sun;
+	socklen_t len;
+	int ep;
+	int lfd;
+	int fd;
+};
+
+FIXTURE_VARIANT(connecting)
+{
+	int type;
+};
+
+FIXTURE_VARIANT_ADD(connecting, stream) { .type = SOCK_STREAM };
+FIXTURE_VARIANT_ADD(connecting, seqpacket) { .type = SOCK_SEQPACKET };
+
+FIXTURE_SETUP(connecting)
+{
+	ES_REQUIRE_KERNEL();
+	self->ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, self->ep);
+	self->lfd = es_un_bound(variant->type, &self->sun, &self->len);
+	ASSERT_LE(0, self->lfd);
+	ASSERT_EQ(0, listen(self->lfd, 0));
+	self->fd = es_un_socket(variant->type);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(connecting)
+{
+	close(self->fd);
+	close(self->lfd);
+	close(self->ep);
+}
+
+TEST_F(connecting, who_was_watched_before_is_told_of_the_connection)
+{
+	struct epoll_state st;
+	int in = epoll_create1(0);
+
+	WATCH(self->fd, ES_IO, &st);
+	EXPECT_EQ(0, st.snd);
+	ASSERT_EQ(0, es_add(in, self->fd, EPOLLIN | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(in, &st, 0));
+	ASSERT_EQ(0, es_un_connect(self->fd, &self->sun, self->len));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_LT(0, st.snd);
+	EXPECT_EQ(0, es_pending(self->ep));
+	/* Not who does not ask for room. */
+	EXPECT_EQ(0, es_pending(in));
+	EXPECT_EQ(100, es_write(self->fd, 100));
+	close(in);
+}
+
+/* Who asks for room alone sees no other change than that there was a peer. */
+TEST_F(connecting, a_connection_that_ends_at_once_is_told)
+{
+	struct epoll_state st;
+
+	WATCH(self->fd, EPOLLOUT, &st);
+	EXPECT_EQ(0, st.snd);
+	ASSERT_EQ(0, es_un_connect(self->fd, &self->sun, self->len));
+	close(accept(self->lfd, NULL, NULL));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(0, es_pending(self->ep));
 }
 
 TEST_HARNESS_MAIN
