@@ -6,10 +6,11 @@
  * ---------
  *
  * rcv is what SIOCINQ says, but for data that came with a SYN (where that says
- * 0) and for urgent data: a read stops at the mark, and so does SIOCINQ.  What
- * lies behind counts here, as no further record would tell of it, and as 0 with
- * EPOLLRDHUP is the end of file.  There the promise is per byte, not per read.
- * The urgent byte itself, unless it is inline, is no byte that a read returns.
+ * 0, as SIOCOUTQ does of the answer) and for urgent data: a read stops at the
+ * mark, and so does SIOCINQ.  What lies behind counts here, as no further
+ * record would tell of it, and as 0 with EPOLLRDHUP is the end of file.  There
+ * the promise is per byte, not per read.  The urgent byte itself, unless it is
+ * inline, is no byte that a read returns.
  *
  * It is sampled without the socket lock.  Two things could go wrong with a
  * FIN, which takes a sequence number and so counts in rcv_nxt:
@@ -398,19 +399,27 @@ static inline u32 tcp_snd_bytes(struct sock *sk, struct tcp_out out, u32 end,
 #define TCPF_STREAMING	(TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)
 #define TCPF_OPENING	(TCPF_SYN_SENT | TCPF_SYN_RECV)
 
-/* Room before the connection is established: what goes with the SYN or after. */
-static u32 tcp_fastopen_bytes(struct sock *sk, struct tcp_out out, int state,
-			      bool locked)
+/*
+ * True iff what came with a SYN (TCP Fast Open) can be read, and answered,
+ * before the handshake is over.
+ */
+static inline bool tcp_is_early(const struct sock *sk, int state)
 {
-	const struct tcp_sock *tp = tcp_sk(sk);
+	return state == TCP_SYN_RECV &&
+	       rcu_access_pointer(tcp_sk(sk)->fastopen_rsk);
+}
 
-	if (state == TCP_SYN_RECV && rcu_access_pointer(tp->fastopen_rsk))
-		return tcp_snd_bytes(sk, out, READ_ONCE(tp->write_seq),
-				     READ_ONCE(sk->sk_wmem_queued), locked);
-	if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk))
-		return max_t(int, 0, READ_ONCE(tp->mss_cache) -
-				     MAX_TCP_OPTION_SPACE);
-	return 0;
+/*
+ * Room in a SYN that is not sent yet (TCP Fast Open), if it is as large as
+ * those that everybody has to take.  The segments of an earlier connection say
+ * nothing about it.
+ */
+static u32 tcp_syn_bytes(const struct sock *sk)
+{
+	int mss = tcp_mss_clamp(tcp_sk(sk), TCP_MSS_DEFAULT);
+
+	mss -= READ_ONCE(inet_csk(sk)->icsk_ext_hdr_len);
+	return max(0, mss - MAX_TCP_OPTION_SPACE);
 }
 
 /*
@@ -435,7 +444,7 @@ static inline void tcp_promise(struct tcp_sock *tp, struct tcp_out out,
 
 /*
  * Sample what @mask does not say.  @locked: the socket spinlock is held.
- * Returns the memory queued, as it was seen.
+ * Returns the memory queued, as it was seen; -1 to be asked again with the lock.
  */
 static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 		      bool locked)
@@ -461,7 +470,7 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	ps->out_pos = tcp_out_pos(tp, out, una);
 	ps->out_step = tcp_out_step(out, end - una, mem);
 
-	if (likely((1 << state) & TCPF_STREAMING)) {
+	if (likely((1 << state) & TCPF_STREAMING) || tcp_is_early(sk, state)) {
 		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 			goto out;
 		promise = READ_ONCE(tp->poll_promise);
@@ -471,11 +480,12 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 		ps->snd = tcp_snd_bytes(sk, out, end, mem, locked);
 		tcp_promise(tp, out, promise, end, ps->snd);
 	} else if ((1 << state) & TCPF_OPENING) {
-		/* What came with the SYN (TCP Fast Open) can be read. */
-		if (!rcu_access_pointer(tp->fastopen_rsk))
-			ps->rcv = 0;
+		ps->rcv = 0;
 		ps->outq = 0;
-		ps->snd = tcp_fastopen_bytes(sk, out, state, locked);
+		if (state == TCP_SYN_SENT && inet_test_bit(DEFER_CONNECT, sk))
+			ps->snd = tcp_syn_bytes(sk);
+		/* tcp_is_early() may be over, and the state not have moved yet. */
+		mem = -1;
 	} else if (state == TCP_LISTEN) {
 		ps->rcv = 0;
 		ps->outq = 0;

@@ -517,6 +517,16 @@ static inline int es_new_netns(void)
 	return unshare(CLONE_NEWNET) ? -errno : es_lo_up();
 }
 
+static inline int es_set_lo_mtu(int mtu)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_mtu = mtu };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err = ioctl(fd, SIOCSIFMTU, &ifr) ? -errno : 0;
+
+	close(fd);
+	return err;
+}
+
 static inline int es_write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);

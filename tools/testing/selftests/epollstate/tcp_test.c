@@ -1253,42 +1253,109 @@ TEST_F(unconnected, fast_open_tells_the_room_of_the_syn)
 	}
 }
 
-/* SIOCINQ says 0 until the handshake is over, but a read returns it. */
-TEST_F(unconnected, what_came_with_a_syn_counts_before_the_handshake_is_over)
+/* A socket that had a connection before, and longer segments than now. */
+TEST_F(unconnected, fast_open_promises_no_more_than_any_syn_takes)
 {
-	const socklen_t len = variant->family == AF_INET6 ?
-		sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	static const int most[] = { 0, 0, 400, 100 };
+	int client, server, i, room;
 	struct epoll_state st;
-	int client, server;
+	char nops[40];
 
 	/* 0x207: data with a SYN is sent and taken without a cookie. */
 	FASTOPEN_LISTEN("519");
+	memset(nops, IPOPT_NOP, sizeof(nops));
 	client = socket(variant->family,
 			SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	ASSERT_LE(0, client);
-	/* It hears of no answer, and acknowledges none. */
-	ASSERT_EQ(0, es_deaf(client, true));
-	ASSERT_EQ(300, sendto(client, es_buf(), 300, MSG_FASTOPEN,
-			      (struct sockaddr *)&self->ss, len));
-	ASSERT_TRUE(es_until(es_polls(self->lfd, POLLIN)));
-	server = accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	ASSERT_LE(0, server);
-	ASSERT_EQ(ES_TCP_SYN_RECV, es_tcp_state(server));
+	es_connect(client, &self->ss);
+	for (i = 0; i <= (int)ARRAY_SIZE(most); i++) {
+		if (i) {
+			ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+			EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+			EXPECT_LE(room, (int)st.snd);
+			EXPECT_EQ(st.snd, es_write(client, st.snd));
+			ASSERT_EQ(0, epoll_ctl(self->ep, EPOLL_CTL_DEL, client,
+					       NULL));
+		}
+		ASSERT_TRUE(es_until(es_polls(self->lfd, POLLIN)));
+		server = accept4(self->lfd, NULL, NULL, SOCK_CLOEXEC);
+		ASSERT_LE(0, server);
+		ASSERT_EQ(0, connect(client, &none, sizeof(none)));
+		es_so_error(client);
+		close(server);
+		if (i == (int)ARRAY_SIZE(most))
+			break;
 
-	ASSERT_EQ(0, es_set_buf(server, true, 65536));
+		ASSERT_EQ(0, es_set_lo_mtu(1500));
+		ASSERT_EQ(0, es_set_opt(client, IPPROTO_TCP,
+					TCP_FASTOPEN_CONNECT, 1));
+		ASSERT_EQ(0, es_set_opt(client, IPPROTO_TCP, TCP_MAXSEG,
+					most[i]));
+		room = (most[i] ?: 536) - 40;
+		/* From the second on, with options of IP. */
+		if (variant->family == AF_INET && i) {
+			ASSERT_EQ(0, setsockopt(client, IPPROTO_IP, IP_OPTIONS,
+						nops, sizeof(nops)));
+			room -= sizeof(nops);
+		}
+		ASSERT_EQ(0, es_connect(client, &self->ss));
+		ASSERT_EQ(0, es_add(self->ep, client, ES_IO | EPOLLSTATE));
+	}
+	close(client);
+}
+
+/*
+ * A connection that is accepted with data of its SYN while the handshake goes
+ * on: the client hears of no answer, and acknowledges none.
+ */
+#define ACCEPT_EARLY(client, server)					\
+do {									\
+	/* 0x207: data with a SYN is sent and taken without a cookie. */ \
+	FASTOPEN_LISTEN("519");						\
+	(client) = socket(variant->family,				\
+			  SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); \
+	ASSERT_LE(0, client);						\
+	ASSERT_EQ(0, es_deaf(client, true));				\
+	ASSERT_EQ(300, sendto(client, es_buf(), 300, MSG_FASTOPEN,	\
+			      (struct sockaddr *)&self->ss,		\
+			      variant->family == AF_INET6 ?		\
+			      sizeof(struct sockaddr_in6) :		\
+			      sizeof(struct sockaddr_in)));		\
+	ASSERT_TRUE(es_until(es_polls(self->lfd, POLLIN)));		\
+	(server) = accept4(self->lfd, NULL, NULL,			\
+			   SOCK_CLOEXEC | SOCK_NONBLOCK);		\
+	ASSERT_LE(0, server);						\
+	ASSERT_EQ(ES_TCP_SYN_RECV, es_tcp_state(server));		\
+} while (0)
+
+/* SIOCINQ says 0 until the handshake is over, but a read returns it. */
+TEST_F(unconnected, what_came_with_a_syn_counts_before_the_handshake_is_over)
+{
+	unsigned int sent, len;
+	struct epoll_state st;
+	int client, server;
+
+	ACCEPT_EARLY(client, server);
+	/* One large write takes twice as much, as a second segment is begun. */
+	ASSERT_EQ(0, es_set_buf(server, true, 70000));
 	ASSERT_EQ(0, es_add(self->ep, server, ES_IO | EPOLLSTATE));
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
 	EXPECT_EQ(EPOLLSTATE | EPOLLIN | EPOLLOUT, st.events);
 	EXPECT_EQ(300, st.rcv);
 	EXPECT_EQ(0, st.outq);
 	EXPECT_EQ(0, es_fionread(server));
-	/* It may be answered as well. */
+	/* It may be answered as well: as promised, by any number of writes. */
 	EXPECT_LT(0, st.snd);
-	EXPECT_EQ(st.snd, es_write(server, st.snd));
+	for (sent = 0; sent < st.snd; sent += len) {
+		len = st.snd - sent < 1000 ? st.snd - sent : 1000;
+		ASSERT_EQ(len, es_write(server, len));
+	}
 	ASSERT_EQ(100, es_read(server, 100));
 	EXPECT_EQ(0, es_pending(self->ep));
 	ASSERT_EQ(4, es_sample(self->ep, server, ES_IO, &st));
 	EXPECT_EQ(200, st.rcv);
+	EXPECT_EQ(sent, st.outq);
 	ASSERT_EQ(ES_TCP_SYN_RECV, es_tcp_state(server));
 
 	/* The answer to the SYN is sent again, a second later. */
@@ -1302,6 +1369,26 @@ TEST_F(unconnected, what_came_with_a_syn_counts_before_the_handshake_is_over)
 	EXPECT_TRUE(st.events & EPOLLIN);
 	EXPECT_EQ(250, st.rcv);
 	EXPECT_EQ(250, es_read(server, 8000));
+	close(client);
+	close(server);
+}
+
+TEST_F(unconnected, a_shutdown_before_the_handshake_is_over_ends_snd)
+{
+	struct epoll_state st;
+	int client, server;
+
+	ACCEPT_EARLY(client, server);
+	ASSERT_EQ(0, es_add(self->ep, server, ES_IO | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_LT(0, st.snd);
+	ASSERT_EQ(0, shutdown(server, SHUT_WR));
+	EXPECT_EQ(-1, send(server, "x", 1, MSG_NOSIGNAL));
+	EXPECT_EQ(EPIPE, errno);
+	ASSERT_EQ(4, es_sample(self->ep, server, ES_IO, &st));
+	EXPECT_EQ(0, st.snd);
+	EXPECT_EQ(300, st.rcv);
+	ASSERT_EQ(ES_TCP_SYN_RECV, es_tcp_state(server));
 	close(client);
 	close(server);
 }

@@ -214,16 +214,6 @@ static int release_lo(void)
 	return rtnl(&req.nlh, RTM_DELQDISC, 0);
 }
 
-static int set_lo_mtu(int mtu)
-{
-	struct ifreq ifr = { .ifr_name = "lo", .ifr_mtu = mtu };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int err = ioctl(fd, SIOCSIFMTU, &ifr) ? -errno : 0;
-
-	close(fd);
-	return err;
-}
-
 /* Nothing leaves any more, though the queue takes all that is sent. */
 #define JAM(fd_)							\
 do {									\
@@ -564,7 +554,7 @@ TEST_F(udp, one_datagram_of_snd_bytes_is_taken_whatever_the_buffer_and_mtu)
 
 		if (mtu < 1280 && variant->max == MAX_UDP6)
 			continue;
-		ASSERT_EQ(0, set_lo_mtu(mtu));
+		ASSERT_EQ(0, es_set_lo_mtu(mtu));
 		/* With a route at hand, and without, by sendto() */
 		loose = m & 1;
 		tx = udp_socket(variant->family, variant->mapped, &from);
@@ -598,7 +588,7 @@ TEST_F(udp, segments_larger_than_the_mtu_are_not_promised)
 {
 	const uint32_t fits = 1500 - 8 - (variant->max == MAX_UDP6 ? 40 : 20);
 
-	ASSERT_EQ(0, set_lo_mtu(1500));
+	ASSERT_EQ(0, es_set_lo_mtu(1500));
 	ASSERT_EQ(0, es_connect(self->fd, &self->peer_addr));
 	if (es_set_opt(self->fd, IPPROTO_UDP, UDP_SEGMENT, 2000))
 		SKIP(return, "no UDP_SEGMENT");
@@ -616,7 +606,7 @@ TEST_F(udp, snd_follows_ipv6_mtu)
 {
 	if (variant->max != MAX_UDP6)
 		SKIP(return, "IPv6 only");
-	ASSERT_EQ(0, set_lo_mtu(1500));
+	ASSERT_EQ(0, es_set_lo_mtu(1500));
 	ASSERT_EQ(0, es_connect(self->fd, &self->peer_addr));
 	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_DONTFRAG, 1));
 	SAMPLE();
@@ -641,7 +631,7 @@ TEST_F(udp, a_path_mtu_is_an_empty_message_in_front)
 
 	if (variant->max != MAX_UDP6)
 		SKIP(return, "IPv6 only");
-	ASSERT_EQ(0, set_lo_mtu(1500));
+	ASSERT_EQ(0, es_set_lo_mtu(1500));
 	ASSERT_EQ(0, es_connect(self->fd, &self->peer_addr));
 	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_DONTFRAG, 1));
 	ASSERT_EQ(0, es_set_opt(self->fd, IPPROTO_IPV6, IPV6_RECVPATHMTU, 1));
