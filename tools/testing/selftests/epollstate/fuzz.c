@@ -557,6 +557,12 @@ static void do_ring(struct thread *t, const struct step *s)
 	switch (s->x % 4) {
 	case 0:
 		ev = slots(t, s);
+		/*
+		 * Not by a worker: one that has found nothing waits for ever if
+		 * the time-out comes before it is ready to wait (Linux 7.2; it
+		 * happens to IORING_OP_RECV as well).
+		 */
+		sqe.flags = IOSQE_IO_LINK;
 		sqe.opcode = ES_IORING_OP_EPOLL_WAIT;
 		sqe.fd = ep_of(s);
 		sqe.addr = (uintptr_t)ev;
