@@ -204,6 +204,8 @@ __poll_t ep_state_news(struct ep_state *st, __poll_t revents,
 	if (unlikely(!(requested & EPOLLERR)))	/* disabled by EPOLLONESHOT */
 		return 0;
 
+	/* What was seen cleared is forgotten, whatever comes of this sample. */
+	st->told_events &= revents;
 	/* No counter will show it again: it is owed until it was delivered. */
 	if (now->kind == POLL_STATE_UNCOUNTED)
 		st->pending = true;
@@ -211,14 +213,12 @@ __poll_t ep_state_news(struct ep_state *st, __poll_t revents,
 		goto news;
 	if (now->in_pos != told->in_pos && (requested & EP_STATE_IN))
 		goto news;
-	if (revents & ~st->told_events)
+	if (revents != st->told_events)
 		goto news;
 	if ((requested & EP_STATE_OUT) && ep_state_out_news(now, told, revents))
 		goto news;
 	if (now->error ? now->error != told->error : !!(revents & EPOLLERR))
 		goto news;
-
-	st->told_events &= revents;
 	return 0;
 news:
 	return revents | EPOLLSTATE;

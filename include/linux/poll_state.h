@@ -31,6 +31,7 @@ enum poll_state_kind {
  * @told: what was last handed to the application; set by the caller, NULL when
  *	the file is only asked whether it can report
  * @kind: filled in last; leaving it alone means "cannot report"
+ * @seen: the provider's own, here and in @told: what it saw when it last looked
  * @rcv: bytes of payload that a non-blocking read returns now
  * @snd: bytes of payload that a non-blocking write accepts now
  * @outq: bytes of payload accepted for sending that have not left
@@ -53,6 +54,7 @@ enum poll_state_kind {
 struct poll_state {
 	struct poll_state	*told;
 	enum poll_state_kind	kind;
+	u32			seen;
 	u32			rcv;
 	u32			snd;
 	u32			outq;

@@ -59,11 +59,13 @@ static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
 	sock_poll_state_wake(sk);
 }
 
-/* The receive queue of @u's peer was full, and is not any more. */
+/*
+ * @u waited for room at a peer, and was taken off its peer_wait, whose lock is
+ * held.  It goes to another one only after that, so that no two count at once.
+ */
 static inline void unix_poll_state_room(struct unix_sock *u)
 {
-	/* Lost only to a send that succeeds, whose end is told. */
-	data_race(u->poll_out += READ_ONCE(u->sk.sk_sndbuf));
+	WRITE_ONCE(u->poll_room, u->poll_room + 1);
 }
 
 /*

@@ -72,10 +72,14 @@
  * that much, but no later than when the queue runs empty.
  *
  * Who finds the queue of a datagram peer full, by a write or by a poll that
- * asks for EPOLLOUT, is woken by the next read there (peer_wake).  Maybe
- * nothing of its own was read, so the relay moves poll_out by a whole buffer,
- * and snd that comes back from 0 is a change as well.  The mask decides: a look
- * at the queue after ->poll found room, and armed nothing, may find it full.
+ * asks for EPOLLOUT, is woken by the next read there (peer_wake).  All who wait
+ * are, and maybe others fill it again at once: then nothing has changed.  Else
+ * EPOLLOUT is news if a sample has missed it; but a write may have been refused
+ * between two samples that found it, and nothing of its own have left.  So
+ * poll_room counts how often we waited and do no longer, as the peer was read
+ * or is another one now.  A sample that finds EPOLLOUT, and another count than
+ * the last one of its registration did, is told.  The mask decides: a look at
+ * the queue after ->poll found room, and armed nothing, may find it full.
  *
  * Stock connect(2) wakes only the listener.  A socket that was registered before
  * is told by a wake-up with EPOLLSTATE as its only event, which nobody else sees.
@@ -321,5 +325,10 @@ __poll_t unix_poll_state(struct file *file, struct socket *sock,
 		      READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN :
 		      ps->snd && mask & EPOLLOUT))
 		ps->kind = POLL_STATE_UNCOUNTED;
+	/* The peer took no more, between two samples, and does again. */
+	ps->seen = READ_ONCE(unix_sk(sk)->poll_room);
+	if (asked && mask & EPOLLOUT && ps->seen != ps->told->seen)
+		ps->kind = POLL_STATE_UNCOUNTED;
+	ps->told->seen = ps->seen;
 	return mask;
 }

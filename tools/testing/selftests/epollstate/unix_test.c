@@ -1057,8 +1057,161 @@ TEST_F(named, room_in_a_queue_that_others_filled_is_told)
 	EXPECT_LT(0, st.snd);
 	EXPECT_EQ(0, es_pending(self->ep));
 	EXPECT_EQ(-ECONNREFUSED, es_write(fd, 10));
+	EXPECT_EQ(0, es_pending(self->ep));
 	close(other);
 	close(fd);
+}
+
+/* Each read wakes all who wait for it, and only one of them gets the room. */
+TEST_F(named, room_that_others_were_faster_to_fill_is_no_news)
+{
+	struct sockaddr_un sun2;
+	socklen_t len2;
+	int rfd = es_un_bound(SOCK_DGRAM, &self->sun, &self->len);
+	int rfd2 = es_un_bound(SOCK_DGRAM, &sun2, &len2);
+	int other = es_un_socket(SOCK_DGRAM), fd = es_un_socket(SOCK_DGRAM);
+	struct epoll_state st;
+	int i;
+
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	ASSERT_EQ(0, es_un_connect(other, &self->sun, self->len));
+	WATCH(fd, ES_IO, &st);
+	while (es_write(other, 10) == 10)
+		;
+	ASSERT_EQ(4, es_sample(self->ep, fd, ES_IO, &st));
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	EXPECT_EQ(0, st.snd);
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(10, es_read(rfd, 10));
+		ASSERT_EQ(10, es_write(other, 10));
+		EXPECT_EQ(0, es_pending(self->ep));
+	}
+	/* What it sent to somebody else, and that has left, is. */
+	ASSERT_EQ(10, sendto(fd, es_buf(), 10, 0, (struct sockaddr *)&sun2,
+			     len2));
+	EXPECT_EQ(0, es_pending(self->ep));
+	ASSERT_EQ(10, es_read(rfd2, 10));
+	ASSERT_EQ(10, es_read(rfd, 10));
+	ASSERT_EQ(10, es_write(other, 10));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE, st.events);
+	EXPECT_EQ(0, st.outq);
+	EXPECT_EQ(0, es_pending(self->ep));
+	/* So is the room that a read leaves. */
+	ASSERT_EQ(10, es_read(rfd, 10));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_LT(0, st.snd);
+	EXPECT_EQ(0, es_pending(self->ep));
+	close(other);
+	close(fd);
+	close(rfd);
+	close(rfd2);
+}
+
+/* One record: that it may write again.  Another: that all have been read. */
+TEST_F(named, r7_room_after_eagain_is_told_once)
+{
+	struct sockaddr_un sun2;
+	socklen_t len2;
+	int rfd = es_un_bound(SOCK_DGRAM, &self->sun, &self->len);
+	int rfd2 = es_un_bound(SOCK_DGRAM, &sun2, &len2);
+	int fd = es_un_socket(SOCK_DGRAM), other = es_un_socket(SOCK_DGRAM);
+	struct epoll_state st;
+	int n = 0;
+
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	WATCH(fd, ES_IO, &st);
+	while (es_write(fd, 10) == 10)
+		n++;
+	ASSERT_LT(2, n);
+	ASSERT_EQ(10, es_read(rfd, 10));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_LT(0, st.outq);
+	while (--n > 1) {
+		ASSERT_EQ(10, es_read(rfd, 10));
+		EXPECT_EQ(0, es_pending(self->ep));
+	}
+	ASSERT_EQ(10, es_read(rfd, 10));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(0, st.outq);
+
+	/* What a full queue elsewhere refuses changes nothing here. */
+	ASSERT_EQ(0, es_un_connect(other, &sun2, len2));
+	while (es_write(other, 10) == 10)
+		;
+	ASSERT_EQ(-1, sendto(fd, es_buf(), 10, 0, (struct sockaddr *)&sun2,
+			     len2));
+	ASSERT_EQ(EAGAIN, errno);
+	EXPECT_EQ(0, es_pending(self->ep));
+	close(other);
+	close(fd);
+	close(rfd);
+	close(rfd2);
+}
+
+/* It was refused, which no record told of, and will not be by the new one. */
+TEST_F(named, room_at_another_peer_is_told_to_one_that_was_refused)
+{
+	struct sockaddr_un sun2;
+	socklen_t len2;
+	int rfd = es_un_bound(SOCK_DGRAM, &self->sun, &self->len);
+	int rfd2 = es_un_bound(SOCK_DGRAM, &sun2, &len2);
+	int other = es_un_socket(SOCK_DGRAM), fd = es_un_socket(SOCK_DGRAM);
+	struct epoll_state st;
+
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	ASSERT_EQ(0, es_un_connect(other, &self->sun, self->len));
+	WATCH(fd, ES_IO, &st);
+	EXPECT_LT(0, st.snd);
+	while (es_write(other, 10) == 10)
+		;
+	ASSERT_EQ(-EAGAIN, es_write(fd, 10));
+	ASSERT_EQ(0, es_un_connect(fd, &sun2, len2));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_LT(0, st.snd);
+	EXPECT_EQ(0, es_pending(self->ep));
+	/* Nobody was refused: who connects elsewhere knows that he did. */
+	while (es_read(rfd, 10) == 10)
+		;
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	EXPECT_EQ(0, es_pending(self->ep));
+	close(other);
+	close(fd);
+	close(rfd);
+	close(rfd2);
+}
+
+/* Two processes may share a socket, each with an epoll of its own. */
+TEST_F(named, room_is_told_to_each_epoll_though_no_record_told_of_none)
+{
+	int rfd = es_un_bound(SOCK_DGRAM, &self->sun, &self->len);
+	int other = es_un_socket(SOCK_DGRAM), fd = es_un_socket(SOCK_DGRAM);
+	int ep2 = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_state st;
+
+	ASSERT_LE(0, ep2);
+	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
+	ASSERT_EQ(0, es_un_connect(other, &self->sun, self->len));
+	WATCH(fd, ES_IO, &st);
+	ASSERT_EQ(0, es_add(ep2, fd, ES_IO | EPOLLSTATE));
+	ASSERT_EQ(4, es_wait(ep2, &st, 0));
+	while (es_write(other, 10) == 10)
+		;
+	ASSERT_EQ(-EAGAIN, es_write(fd, 10));
+	ASSERT_EQ(10, es_read(rfd, 10));
+	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	ASSERT_EQ(4, es_wait(ep2, &st, 0));
+	EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+	EXPECT_EQ(0, es_pending(self->ep));
+	EXPECT_EQ(0, es_pending(ep2));
+	close(ep2);
+	close(other);
+	close(fd);
+	close(rfd);
 }
 
 /* One that writes while there is credit gets to know it, and goes on. */
