@@ -59,13 +59,20 @@ static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
 	sock_poll_state_wake(sk);
 }
 
-/*
- * @u waited for room at a peer, and was taken off its peer_wait, whose lock is
- * held.  It goes to another one only after that, so that no two count at once.
- */
+/* @u waited for room at its peer, which a read there has made. */
 static inline void unix_poll_state_room(struct unix_sock *u)
 {
-	WRITE_ONCE(u->poll_room, u->poll_room + 1);
+	/* Two at a time may count as one, which is another count as well. */
+	WRITE_ONCE(u->poll_room, data_race(u->poll_room) + 1);
+}
+
+/* @sk goes elsewhere, or @other died: maybe it waited.  State lock held. */
+static inline void unix_poll_state_leave(struct sock *sk,
+					 const struct sock *other)
+{
+	/* A read that is faster counts. */
+	if (data_race(unix_sk(sk)->peer_wake.private) == other)
+		unix_poll_state_room(unix_sk(sk));
 }
 
 /*
@@ -107,6 +114,11 @@ static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
 }
 
 static inline void unix_poll_state_room(struct unix_sock *u)
+{
+}
+
+static inline void unix_poll_state_leave(struct sock *sk,
+					 const struct sock *other)
 {
 }
 

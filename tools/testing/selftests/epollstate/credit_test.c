@@ -696,7 +696,7 @@ TEST_F_TIMEOUT(link, r7_over_a_slow_link_credit_keeps_the_queue_filled,
 	bool ok = false;
 	int i;
 
-	/* One out of three: a machine that is busy otherwise is no reason. */
+	/* One out of three, as it also runs empty for want of a processor. */
 	for (i = 0; i < 3 && !ok; i++) {
 		ASSERT_EQ(0, es_transfer(self->ep, self->lfd, &self->ss,
 					 false, LINK_BYTES, &edge));

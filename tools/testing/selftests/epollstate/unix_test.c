@@ -842,9 +842,21 @@ FIXTURE(named)
 	int ep;
 };
 
+/* A receiver whose queue is full before the buffer of who fills it. */
+static int es_dgram_qlen(void)
+{
+	char text[16] = "";
+
+	es_read_file("/proc/sys/net/unix/max_dgram_qlen", text, sizeof(text));
+	return atoi(text);
+}
+
 FIXTURE_SETUP(named)
 {
 	ES_REQUIRE_KERNEL();
+	/* A new namespace has the kernel's default, which is 10. */
+	if (es_dgram_qlen() > 10 && es_new_netns())
+		SKIP(return, "net.unix.max_dgram_qlen is more than 10");
 	self->ep = epoll_create1(EPOLL_CLOEXEC);
 	ASSERT_LE(0, self->ep);
 }
