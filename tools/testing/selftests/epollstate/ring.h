@@ -19,6 +19,7 @@
 
 struct es_ring {
 	int fd;
+	unsigned int pushed;
 	unsigned int *sq_tail, *sq_mask, *sq_array;
 	unsigned int *cq_head, *cq_tail, *cq_mask;
 	struct io_uring_sqe *sqes;
@@ -30,6 +31,7 @@ static inline int es_ring_open(struct es_ring *r)
 	struct io_uring_params p = {};
 	char *sq, *cq;
 
+	r->pushed = 0;
 	r->fd = syscall(SYS_io_uring_setup, 4, &p);
 	if (r->fd < 0)
 		return -errno;
@@ -54,7 +56,7 @@ static inline int es_ring_open(struct es_ring *r)
 	return 0;
 }
 
-/* For es_ring_finish() to submit; four at most. */
+/* For es_ring_next() to submit; four at most. */
 static inline void es_ring_push(struct es_ring *r,
 				const struct io_uring_sqe *sqe)
 {
@@ -63,28 +65,26 @@ static inline void es_ring_push(struct es_ring *r,
 	r->sqes[at] = *sqe;
 	r->sq_array[at] = at;
 	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
+	r->pushed++;
 }
 
-/* Submits the @n that were pushed, waits for all of them; signals are no end. */
-static inline int es_ring_finish(struct es_ring *r, unsigned int n,
-				 struct io_uring_cqe *done)
+/* Submits what was pushed, waits for one completion; signals are no end. */
+static inline int es_ring_next(struct es_ring *r, struct io_uring_cqe *cqe)
 {
-	unsigned int submit = n, head;
+	const unsigned int head = *r->cq_head;
 	int err;
 
-	while (n) {
-		err = syscall(SYS_io_uring_enter, r->fd, submit, 1,
+	while (r->pushed ||
+	       head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE)) {
+		err = syscall(SYS_io_uring_enter, r->fd, r->pushed, 1,
 			      IORING_ENTER_GETEVENTS, NULL, 0);
 		if (err < 0 && errno != EINTR)
 			return -errno;
 		if (err > 0)
-			submit -= err;
-		head = *r->cq_head;
-		for (; n && head != __atomic_load_n(r->cq_tail,
-						    __ATOMIC_ACQUIRE); n--)
-			*done++ = r->cqes[head++ & *r->cq_mask];
-		__atomic_store_n(r->cq_head, head, __ATOMIC_RELEASE);
+			r->pushed -= err;
 	}
+	*cqe = r->cqes[head & *r->cq_mask];
+	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -95,8 +95,49 @@ static inline int es_ring_do(struct es_ring *r, const struct io_uring_sqe *sqe)
 	int err;
 
 	es_ring_push(r, sqe);
-	err = es_ring_finish(r, 1, &cqe);
+	err = es_ring_next(r, &cqe);
 	return err ? err : cqe.res;
+}
+
+/*
+ * The same, but calls @sqe off if it does not come within @ns.  Once is not
+ * enough, nor is a time-out that is linked to it: a request that is about to
+ * wait, or is looked at again, is not found (Linux 7.2, whatever the request).
+ */
+static inline int es_ring_try(struct es_ring *r, const struct io_uring_sqe *sqe,
+			      long ns, int *res)
+{
+	const struct io_uring_sqe cancel = {
+		.opcode = IORING_OP_ASYNC_CANCEL,
+		.addr = sqe->user_data,
+		.user_data = ~sqe->user_data,
+	};
+	const struct timespec pause = { .tv_nsec = ns };
+	bool done = false, cancelling = false;
+	struct io_uring_cqe cqe;
+	int err;
+
+	es_ring_push(r, sqe);
+	err = syscall(SYS_io_uring_enter, r->fd, r->pushed, 0, 0, NULL, 0);
+	if (err > 0)
+		r->pushed -= err;
+	nanosleep(&pause, NULL);
+	while (!done || cancelling) {
+		if (!cancelling) {
+			es_ring_push(r, &cancel);
+			cancelling = true;
+		}
+		err = es_ring_next(r, &cqe);
+		if (err)
+			return err;
+		if (cqe.user_data == sqe->user_data) {
+			done = true;
+			*res = cqe.res;
+		} else {
+			cancelling = false;
+		}
+	}
+	return 0;
 }
 
 #endif /* _EPOLLSTATE_RING_H */
