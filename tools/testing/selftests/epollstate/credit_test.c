@@ -404,11 +404,11 @@ TEST(r7_a_buffer_that_outgrows_the_low_water_mark_tells_of_space)
 	}
 }
 
-/* A link with a delay and a rate, so that the send side backs up. */
+/* So slow that the send side backs up also in a kernel full of checkers. */
 
-#define LINK_RATE	"50mbit"
-#define LINK_DELAY	"20ms"
-#define LINK_BYTES	(3 << 20)
+#define LINK_RATE	"4mbit"
+#define LINK_DELAY	"250ms"
+#define LINK_BYTES	(1 << 20)
 #define LINK_HOLDS	125000	/* bytes that are on their way */
 
 FIXTURE(link)
