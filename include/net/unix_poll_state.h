@@ -59,14 +59,14 @@ static inline void unix_poll_state_connect(struct sock *sk, struct sock *other,
 	sock_poll_state_wake(sk);
 }
 
-/* @u waited for room at its peer, which a read there has made. */
+/* @u waited for room at a peer, and is woken as there may be some. */
 static inline void unix_poll_state_room(struct unix_sock *u)
 {
 	/* Two at a time may count as one, which is another count as well. */
 	WRITE_ONCE(u->poll_room, data_race(u->poll_room) + 1);
 }
 
-/* @sk goes elsewhere, or @other died: maybe it waited.  State lock held. */
+/* @sk, whose state lock is held, gives up @other, where maybe it waited. */
 static inline void unix_poll_state_leave(struct sock *sk,
 					 const struct sock *other)
 {

@@ -76,10 +76,11 @@
  * are, and maybe others fill it again at once: then nothing has changed.  Else
  * EPOLLOUT is news if a sample has missed it; but a write may have been refused
  * between two samples that found it, and nothing of its own have left.  So
- * poll_room counts how often we waited and do no longer, as the peer was read,
- * died or is another one now.  A sample that finds EPOLLOUT, and another count
- * than the last one of its registration did, is told.  The mask decides: a look
- * at the queue after ->poll found room, and armed nothing, may find it full.
+ * poll_room counts how often we waited and do no longer, as the peer was read
+ * or purged, died or is another one now.  A sample that finds EPOLLOUT, and
+ * another count than the last one of its registration did, is told.  The mask
+ * decides: a look at the queue after ->poll found room, and armed nothing, may
+ * find it full.
  *
  * Stock connect(2) wakes only the listener.  A socket that was registered before
  * is told by a wake-up with EPOLLSTATE as its only event, which nobody else sees.

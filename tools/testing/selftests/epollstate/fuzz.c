@@ -54,6 +54,7 @@ struct thread {
 	int process, number;
 	bool child;
 	const struct step *step;
+	const char *volatile doing;	/* NULL between two steps */
 	struct es_ring ring;	/* its ->fd is -1 where there is none */
 	/* The last page that can be written, and the end of it */
 	char *guard, *read_only, *hole;
@@ -542,7 +543,7 @@ static void do_ring(struct thread *t, const struct step *s)
 		.user_data = 1,
 	};
 	struct epoll_event *ev = NULL;
-	int res;
+	int res = 0;
 
 	if (t->ring.fd < 0)
 		return;
@@ -668,7 +669,9 @@ static void do_step(struct thread *t)
 	t->step = &s;
 	if (verbose)
 		print_step(t, &s);
+	t->doing = s.op->name;
 	s.op->run(t, &s);
+	t->doing = NULL;
 	__atomic_fetch_add(&count_of(t)->steps, 1, __ATOMIC_RELAXED);
 }
 
@@ -716,7 +719,6 @@ static void *run_thread(void *arg)
 			break;
 		do_step(t);
 	}
-	t->step = NULL;
 	__atomic_fetch_sub(&running, 1, __ATOMIC_RELAXED);
 	return NULL;
 }
@@ -730,15 +732,22 @@ static struct thread thread[THREADS];
 /* Nothing moves: where are they?  Then the end of this process, as without. */
 static void on_alarm(int number)
 {
-	int i;
+	const char *name;
+	char text[128];
+	int i, n;
 
-	for (i = 0; i < THREADS; i++)
-		if (thread[i].step)
-			dprintf(1, "fuzz: seed %llu thread %d does not come back from '%s'\n",
-				(unsigned long long)thread[i].seed, i,
-				thread[i].step->op->name);
+	/* Should it hang here: the next one ends it. */
 	signal(SIGALRM, SIG_DFL);
-	raise(SIGALRM);
+	for (i = 0; i < THREADS; i++) {
+		name = thread[i].doing;
+		if (!name)
+			continue;
+		n = snprintf(text, sizeof(text),
+			     "fuzz: seed %llu thread %d does not come back from '%s'\n",
+			     (unsigned long long)thread[i].seed, i, name);
+		write(1, text, n);
+	}
+	alarm(1);
 }
 
 static void map_pages(struct thread *t)

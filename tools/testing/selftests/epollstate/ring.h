@@ -68,14 +68,18 @@ static inline void es_ring_push(struct es_ring *r,
 	r->pushed++;
 }
 
+static inline bool es_ring_has(const struct es_ring *r)
+{
+	return *r->cq_head != __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE);
+}
+
 /* Submits what was pushed, waits for one completion; signals are no end. */
 static inline int es_ring_next(struct es_ring *r, struct io_uring_cqe *cqe)
 {
 	const unsigned int head = *r->cq_head;
 	int err;
 
-	while (r->pushed ||
-	       head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE)) {
+	while (r->pushed || !es_ring_has(r)) {
 		err = syscall(SYS_io_uring_enter, r->fd, r->pushed, 1,
 			      IORING_ENTER_GETEVENTS, NULL, 0);
 		if (err < 0 && errno != EINTR)
@@ -100,9 +104,9 @@ static inline int es_ring_do(struct es_ring *r, const struct io_uring_sqe *sqe)
 }
 
 /*
- * The same, but calls @sqe off if it does not come within @ns.  Once is not
- * enough, nor is a time-out that is linked to it: a request that is about to
- * wait, or is looked at again, is not found (Linux 7.2, whatever the request).
+ * The same, but calls @sqe off each @ns for which it does not come.  Once is
+ * not enough, nor is a time-out that is linked to it: a request that is about
+ * to wait, or is looked at again, is not found (Linux 7.2, whatever it is).
  */
 static inline int es_ring_try(struct es_ring *r, const struct io_uring_sqe *sqe,
 			      long ns, int *res)
@@ -121,9 +125,9 @@ static inline int es_ring_try(struct es_ring *r, const struct io_uring_sqe *sqe,
 	err = syscall(SYS_io_uring_enter, r->fd, r->pushed, 0, 0, NULL, 0);
 	if (err > 0)
 		r->pushed -= err;
-	nanosleep(&pause, NULL);
 	while (!done || cancelling) {
-		if (!cancelling) {
+		if (!cancelling && !es_ring_has(r)) {
+			nanosleep(&pause, NULL);
 			es_ring_push(r, &cancel);
 			cancelling = true;
 		}
