@@ -51,6 +51,7 @@ struct race {
 	uint32_t error;
 	uint32_t amount;		/* readable, in messages if it has such */
 	unsigned int signals;
+	uint32_t looks;			/* that found a record */
 	/* Anything that must never be, and the first of it. */
 	int faults;
 	const char *what;
@@ -717,6 +718,62 @@ TEST_F_TIMEOUT(told, signals_during_waits_lose_nothing, ES_TIMEOUT)
 	FINISH(&r, 1);
 }
 
+/* By poll(2), which samples what is ready and leaves it there. */
+static void *es_looker(void *arg)
+{
+	struct race *r = arg;
+	struct pollfd ep = { .fd = r->ep, .events = POLLIN };
+
+	while (!es_over(r)) {
+		if (poll(&ep, 1, 0) == 1)
+			es_put(&r->looks, r->looks + 1);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(told, who_looks_at_the_epoll_takes_nothing_away, ES_TIMEOUT)
+{
+	const int deep = variant->type->depth < 100 ? variant->type->depth : 100;
+	const uint32_t len = es_len(variant->type, 1);
+	struct rounds rounds = es_rounds();
+	uint32_t all, looks;
+	struct epoll_state st;
+	int i, burst;
+
+	RACE(r);
+	/* It is here that KCSAN sees samples beside what they sample. */
+	rounds.least = rounds.most;
+	ADD(&r);
+	START(&r, es_looker);
+	while (es_another(&rounds)) {
+		/* All at once, in halves, in quarters. */
+		burst = deep >> rounds.done % 3;
+		looks = es_get(&r.looks);
+		for (i = 1; i <= deep; i++) {
+			ASSERT_EQ(len, es_send(variant->type, r.peer, len));
+			if (i % burst && i < deep)
+				continue;
+			ASSERT_TRUE(es_until(es_get(&r.looks) != looks));
+			/* A part of it may be told first, and then the rest. */
+			all = es_total(variant->type, i);
+			do {
+				ASSERT_EQ(4, es_next(r.ep, &st)) {
+					TH_LOG("round %d: told %u of %u",
+					       rounds.done, r.amount, all);
+				}
+				ASSERT_EQ(r.records++, st.seq);
+				r.amount = variant->type->messages ? st.msgs :
+								     st.rcv;
+			} while (r.amount != all);
+			looks = es_get(&r.looks);
+		}
+		es_drain(r.fd);
+	}
+	es_halt(&r);
+	EXPECT_EQ(0, es_ctl(r.ep, EPOLL_CTL_DEL, r.fd, 0, 0));
+	FINISH(&r, 1);
+}
+
 /* One socket, an epoll for each of many threads: each is told everything. */
 struct listener {
 	struct race *r;
@@ -948,6 +1005,8 @@ TEST_F_TIMEOUT(room, a_writer_within_its_credit_against_a_reader, ES_TIMEOUT)
 	RACE(r);
 	ADD(&r);
 	START(&r, es_reader);
+	/* It is in an epoll that others look at, so it is sampled often. */
+	START(&r, es_looker);
 	rounds.most *= 100;
 	while (sent < total && es_another(&rounds)) {
 		while (!credit) {
