@@ -318,13 +318,16 @@ __poll_t unix_poll_state(struct file *file, struct socket *sock,
 	/* It came in after the mask was computed. */
 	if (ps->rcv || ps->msgs)
 		mask |= EPOLLIN | EPOLLRDNORM;
-	/* Fetched, it may come again: the same one, and with nothing moved. */
-	if (ps->error && sk->sk_type == SOCK_DGRAM)
-		ps->kind = POLL_STATE_UNCOUNTED;
 	/* The peer takes no more, and no event says so; or some (again). */
 	if (asked && (ps->told->snd ?
 		      READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN :
 		      ps->snd && mask & EPOLLOUT))
+		ps->kind = POLL_STATE_UNCOUNTED;
+	if (sk->sk_type != SOCK_DGRAM)
+		return mask;
+
+	/* Fetched, it may come again: the same one, and with nothing moved. */
+	if (ps->error)
 		ps->kind = POLL_STATE_UNCOUNTED;
 	/* The peer took no more, between two samples, and does again. */
 	ps->seen = READ_ONCE(unix_sk(sk)->poll_room);

@@ -68,6 +68,16 @@ static int es_un_mem(int fd)
 	return n == 1 ? 0 : n;
 }
 
+/* Messages of ten bytes until no more are taken; returns how many were. */
+static int es_fill_up(int fd)
+{
+	int n = 0;
+
+	while (es_write(fd, 10) == 10)
+		n++;
+	return n;
+}
+
 /* Send @bytes with a descriptor. */
 static int es_send_fd(int fd, size_t bytes)
 {
@@ -989,8 +999,7 @@ TEST_F(named, snd_is_0_while_the_queue_of_the_peer_is_full)
 	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
 	WATCH(fd, ES_IO, &st);
 	EXPECT_LT(0, st.snd);
-	while (es_write(fd, 10) == 10)
-		;
+	es_fill_up(fd);
 	ASSERT_EQ(4, es_sample(self->ep, fd, ES_IO, &st));
 	EXPECT_EQ(EPOLLSTATE, st.events);
 	EXPECT_EQ(0, st.snd);
@@ -1050,8 +1059,7 @@ TEST_F(named, room_in_a_queue_that_others_filled_is_told)
 	WATCH(fd, ES_IO, &st);
 	for (i = 0; i < 3; i++) {
 		EXPECT_LT(0, st.snd);
-		while (es_write(other, 10) == 10)
-			;
+		es_fill_up(other);
 		/* Nothing tells of it; it is found out by a write. */
 		EXPECT_EQ(0, es_pending(self->ep));
 		ASSERT_EQ(-EAGAIN, es_write(fd, 10));
@@ -1061,8 +1069,7 @@ TEST_F(named, room_in_a_queue_that_others_filled_is_told)
 		EXPECT_EQ(0, es_pending(self->ep));
 	}
 	/* And a receiver that dies. */
-	while (es_write(other, 10) == 10)
-		;
+	es_fill_up(other);
 	ASSERT_EQ(-EAGAIN, es_write(fd, 10));
 	close(rfd);
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
@@ -1088,8 +1095,7 @@ TEST_F(named, room_that_others_were_faster_to_fill_is_no_news)
 	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
 	ASSERT_EQ(0, es_un_connect(other, &self->sun, self->len));
 	WATCH(fd, ES_IO, &st);
-	while (es_write(other, 10) == 10)
-		;
+	es_fill_up(other);
 	ASSERT_EQ(4, es_sample(self->ep, fd, ES_IO, &st));
 	EXPECT_EQ(EPOLLSTATE, st.events);
 	EXPECT_EQ(0, st.snd);
@@ -1130,12 +1136,11 @@ TEST_F(named, r7_room_after_eagain_is_told_once)
 	int rfd2 = es_un_bound(SOCK_DGRAM, &sun2, &len2);
 	int fd = es_un_socket(SOCK_DGRAM), other = es_un_socket(SOCK_DGRAM);
 	struct epoll_state st;
-	int n = 0;
+	int n;
 
 	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
 	WATCH(fd, ES_IO, &st);
-	while (es_write(fd, 10) == 10)
-		n++;
+	n = es_fill_up(fd);
 	ASSERT_LT(2, n);
 	ASSERT_EQ(10, es_read(rfd, 10));
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
@@ -1151,8 +1156,7 @@ TEST_F(named, r7_room_after_eagain_is_told_once)
 
 	/* What a full queue elsewhere refuses changes nothing here. */
 	ASSERT_EQ(0, es_un_connect(other, &sun2, len2));
-	while (es_write(other, 10) == 10)
-		;
+	es_fill_up(other);
 	ASSERT_EQ(-1, sendto(fd, es_buf(), 10, 0, (struct sockaddr *)&sun2,
 			     len2));
 	ASSERT_EQ(EAGAIN, errno);
@@ -1177,8 +1181,7 @@ TEST_F(named, room_at_another_peer_is_told_to_one_that_was_refused)
 	ASSERT_EQ(0, es_un_connect(other, &self->sun, self->len));
 	WATCH(fd, ES_IO, &st);
 	EXPECT_LT(0, st.snd);
-	while (es_write(other, 10) == 10)
-		;
+	es_fill_up(other);
 	ASSERT_EQ(-EAGAIN, es_write(fd, 10));
 	ASSERT_EQ(0, es_un_connect(fd, &sun2, len2));
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
@@ -1210,8 +1213,7 @@ TEST_F(named, room_is_told_to_each_epoll_though_no_record_told_of_none)
 	WATCH(fd, ES_IO, &st);
 	ASSERT_EQ(0, es_add(ep2, fd, ES_IO | EPOLLSTATE));
 	ASSERT_EQ(4, es_wait(ep2, &st, 0));
-	while (es_write(other, 10) == 10)
-		;
+	es_fill_up(other);
 	ASSERT_EQ(-EAGAIN, es_write(fd, 10));
 	ASSERT_EQ(10, es_read(rfd, 10));
 	ASSERT_EQ(4, es_wait(self->ep, &st, 0));
@@ -1266,8 +1268,7 @@ TEST_F(named, a_new_receiver_with_room_is_told)
 
 	ASSERT_EQ(0, es_un_connect(fd, &self->sun, self->len));
 	ASSERT_EQ(0, es_un_connect(other, &self->sun, self->len));
-	while (es_write(other, 10) == 10)
-		;
+	es_fill_up(other);
 	WATCH(fd, ES_IO, &st);
 	EXPECT_EQ(EPOLLSTATE, st.events);
 	EXPECT_EQ(0, st.snd);
@@ -1298,8 +1299,7 @@ TEST_F_TIMEOUT(named, no_room_is_told_only_where_a_read_will_wake, ES_TIMEOUT)
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		for (;;) {
-			while (es_write(other, 10) == 10)
-				;
+			es_fill_up(other);
 			while (es_read(rfd, 10) == 10)
 				;
 		}
