@@ -19,7 +19,10 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 bool __tcp_poll_state_due(struct sock *sk);
 bool tcp_poll_state_promised(const struct sock *sk);
 
-/* A write found no room, or no memory: the next sample is news. Socket lock. */
+/*
+ * A write found no room, or no memory: the next sample is news to who waits for
+ * room.  Refusals with no sample between them count as one.  Socket lock held.
+ */
 static inline void tcp_poll_state_refused(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
@@ -27,6 +30,7 @@ static inline void tcp_poll_state_refused(struct sock *sk)
 	/* An exchange, as samples change it by try_cmpxchg(). */
 	if (READ_ONCE(tp->poll_promise))
 		xchg(&tp->poll_promise, 0);
+	WRITE_ONCE(tp->poll_refused, tp->poll_refused + 1);
 }
 
 /* True iff somebody waits for send space, by SOCK_NOSPACE or by EPOLLSTATE. */

@@ -113,10 +113,21 @@
  * Two epolls that arm at the same time may leave the later of their two bases;
  * the one that loses is told up to a step late, or when the queue runs empty.
  *
- * A write that was refused within a promise takes it back (poll_promise is 0),
- * and the first sample to see that is news.  What another epoll is told after it
- * is what leaves the queue; a refusal with nothing queued (no memory) is not
- * among that.
+ * A write that was refused takes the promise back (poll_promise is 0) and is
+ * counted in tp->poll_refused.  Each registration that waits for send space
+ * remembers the count that it saw (seen); another one is news, as nothing may
+ * have left in between.
+ *
+ *	sampling (ep->mtx)			write (socket lock)
+ *	------------------			-------------------
+ *	seen = poll_refused			find no room
+ *	smp_mb() [tcp_poll_state_arm]		poll_refused++
+ *	mask, sample				return -EAGAIN
+ *
+ * Room that comes back after the refusal wakes.  If the sample began before the
+ * refusal, the count is another one for the sample that follows the wake-up; if
+ * not, that sample has the room in it, or comes before the wake-up.  If it began
+ * before and has the room, the same is told once more.
  */
 #include <linux/tcp.h>
 #include <net/inet_connection_sock.h>
@@ -425,7 +436,7 @@ static u32 tcp_syn_bytes(const struct sock *sk)
 /*
  * Promise @snd bytes from @end on, unless more is promised already.  @promise is
  * what was promised when snd was sampled.  0 stands for no promise at all: one
- * that was taken back since stays so, for the next sample to see.
+ * that was taken back since stays so.
  */
 static inline void tcp_promise(struct tcp_sock *tp, struct tcp_out out,
 			       u32 promise, u32 end, u32 snd)
@@ -458,9 +469,7 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	u32 rcv_nxt = READ_ONCE(tp->rcv_nxt);
 	u32 promise;
 
-	/* What the first of two samples found out (a refusal) stands. */
-	if (!locked)
-		ps->kind = POLL_STATE_COUNTED;
+	ps->kind = POLL_STATE_COUNTED;
 	ps->rcv = tcp_rcv_bytes(sk, rcv_nxt);
 	ps->snd = 0;
 	ps->outq = end - una;
@@ -473,10 +482,10 @@ static int tcp_sample(struct sock *sk, __poll_t mask, struct poll_state *ps,
 	if (likely((1 << state) & TCPF_STREAMING) || tcp_is_early(sk, state)) {
 		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 			goto out;
-		promise = READ_ONCE(tp->poll_promise);
-		/* A write was refused: tell when the next one is not. */
-		if (unlikely(!promise))
+		/* A write was refused: whoever it was may wait for this. */
+		if (unlikely(ps->seen != ps->told->seen))
 			ps->kind = POLL_STATE_UNCOUNTED;
+		promise = READ_ONCE(tp->poll_promise);
 		ps->snd = tcp_snd_bytes(sk, out, end, mem, locked);
 		tcp_promise(tp, out, promise, end, ps->snd);
 	} else if ((1 << state) & TCPF_OPENING) {
@@ -579,9 +588,13 @@ __poll_t tcp_poll_state(struct file *file, struct socket *sock,
 		return 0;
 	}
 
+	ps->seen = ps->told->seen;
 	if (poll_requested_events(wait) &
-	    (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND))
+	    (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)) {
+		/* Before the mask and all that is sampled. */
+		ps->seen = READ_ONCE(tcp_sk(sk)->poll_refused);
 		tcp_poll_state_arm(sk, ps->told, poll_requested_events(wait));
+	}
 
 	mask = tcp_poll(file, sock, wait);
 	/* Counters after the end of file that the mask may tell of. */

@@ -558,7 +558,7 @@ TEST_F(tcp, room_after_a_refused_write_is_told_though_nothing_has_left)
 		.family = variant->family, .sndbuf = 65536 };
 	enum { PLAIN, POLLED, TWICE, WAYS } way;
 	struct epoll_state st;
-	int sv[2], outq;
+	int sv[2], outq, in, out;
 	ssize_t n;
 
 	for (way = PLAIN; way < WAYS; way++) {
@@ -576,6 +576,12 @@ TEST_F(tcp, room_after_a_refused_write_is_told_though_nothing_has_left)
 		ASSERT_TRUE(es_tcp_jam(self->fd, self->peer));
 		REGISTER(ES_IO, &st);
 		ASSERT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+		in = epoll_create1(EPOLL_CLOEXEC);
+		out = epoll_create1(EPOLL_CLOEXEC);
+		ASSERT_EQ(0, es_add(in, self->fd, EPOLLIN | EPOLLSTATE));
+		ASSERT_EQ(0, es_add(out, self->fd, EPOLLOUT | EPOLLSTATE));
+		ASSERT_EQ(4, es_wait(in, &st, 0));
+		ASSERT_EQ(4, es_wait(out, &st, 0));
 		/* More than was told: until EAGAIN. */
 		do {
 			n = es_write(self->fd, 20000);
@@ -586,19 +592,47 @@ TEST_F(tcp, room_after_a_refused_write_is_told_though_nothing_has_left)
 
 		/* A larger buffer wakes who waits for room. */
 		ASSERT_EQ(0, es_set_buf(self->fd, true, 262144));
-		if (way == POLLED)
+		/* Who looks first takes nothing away from the others. */
+		if (way == PLAIN) {
+			TCP_ARRIVE(10);
+			ASSERT_EQ(4, es_wait(in, &st, 0));
+		}
+		if (way == POLLED) {
 			EXPECT_TRUE(es_polls(self->ep, POLLIN));
+			EXPECT_TRUE(es_polls(out, POLLIN));
+		}
 		ASSERT_EQ(4, es_wait(self->ep, &st, 0)) {
 			TH_LOG("not told, way %d", way);
 		}
-		EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
+		EXPECT_EQ(EPOLLOUT, st.events & EPOLLOUT);
 		EXPECT_EQ(outq, st.outq);
 		EXPECT_LT(0, st.snd);
+		ASSERT_EQ(4, es_wait(out, &st, 0));
+		EXPECT_EQ(EPOLLSTATE | EPOLLOUT, st.events);
 		/* Once: the next wake-up is of no refused write. */
 		ASSERT_EQ(0, es_set_buf(self->fd, true, 262144));
 		EXPECT_EQ(0, es_pending(self->ep));
+		EXPECT_EQ(0, es_pending(out));
 		EXPECT_EQ(st.snd, es_write(self->fd, st.snd));
+		close(in);
+		close(out);
 	}
+}
+
+/* It waited for room before, so that ACKs still wake it. */
+TEST_F(tcp, r2_a_refused_write_is_no_news_to_who_asks_for_input)
+{
+	struct epoll_state st;
+
+	REGISTER(ES_IO, &st);
+	ASSERT_EQ(4, es_sample(self->ep, self->fd, EPOLLIN, &st));
+	while (es_write(self->fd, 100000) > 0)
+		;
+	do {
+		es_drain(self->peer);
+		TCP_SETTLE();
+	} while (es_siocoutq(self->fd));
+	EXPECT_EQ(0, es_pending(self->ep));
 }
 
 /*
