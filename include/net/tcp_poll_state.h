@@ -30,7 +30,8 @@ static inline void tcp_poll_state_refused(struct sock *sk)
 	/* An exchange, as samples change it by try_cmpxchg(). */
 	if (READ_ONCE(tp->poll_promise))
 		xchg(&tp->poll_promise, 0);
-	WRITE_ONCE(tp->poll_refused, tp->poll_refused + 1);
+	/* After what was found full. */
+	smp_store_release(&tp->poll_refused, tp->poll_refused + 1);
 }
 
 /* True iff somebody waits for send space, by SOCK_NOSPACE or by EPOLLSTATE. */

@@ -121,13 +121,15 @@
  *	sampling (ep->mtx)			write (socket lock)
  *	------------------			-------------------
  *	seen = poll_refused			find no room
- *	smp_mb() [tcp_poll_state_arm]		poll_refused++
+ *	smp_mb() [tcp_poll_state_arm]		poll_refused++ (release)
  *	mask, sample				return -EAGAIN
  *
- * Room that comes back after the refusal wakes.  If the sample began before the
- * refusal, the count is another one for the sample that follows the wake-up; if
- * not, that sample has the room in it, or comes before the wake-up.  If it began
- * before and has the room, the same is told once more.
+ * Room that comes back wakes.  The sample that follows finds another count, or
+ * one since the refusal has told of it: with the room in it; or without, and
+ * without EPOLLOUT, whose return is news; or, if it was memory that lacked and
+ * not room, with EPOLLOUT, so that a write is tried that is counted again.  A
+ * sample that read the count before the refusal, and has the room in it all the
+ * same, is told once more.
  */
 #include <linux/tcp.h>
 #include <net/inet_connection_sock.h>
